@@ -1,0 +1,61 @@
+# The only door. `make demo`, `make check`, `make test`; the rest is in `make help`.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= var/demo
+CONTRACT ?=
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo serve check test regen lock bench clean prerequisites
+
+help: ## what each target does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+prerequisites:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "antin needs Python 3.11 or newer; found none. Install it: sudo apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "antin needs Python 3.11 or newer; found $$($(PYTHON) -V). Install a newer one and run: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "antin needs Python's venv module; found $$($(PYTHON) -V) without it. Install it: sudo apt-get install python3-venv" >&2; exit 1; }
+
+setup: prerequisites $(VENV)/.run ## make .venv from the lock, every package checked by hash
+
+setup-dev: prerequisites $(VENV)/.dev
+
+$(VENV)/bin/python:
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements/run.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing the locked packages into $(VENV) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements/run.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.run
+	@echo "Installing the locked packages of checks and tests into $(VENV) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.lock
+	@touch $@
+
+demo: setup ## the main job: identities to certificates to a contract signed by three, verified and notified
+	@$(BIN)/antin demo --out "$(OUT)" $(if $(CONTRACT),--contract "$(CONTRACT)")
+
+serve: setup ## keep it running on loopback with its HTTP API
+	@$(BIN)/antin serve
+
+check: setup-dev ## format, lint, types, import rules, generated files
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m tools.regen --check
+
+test: setup-dev ## every test
+	@$(BIN)/pytest -n 2 --dist worksteal
+
+regen: setup-dev ## write schemas/ anew from events/ and the routes
+	@$(BIN)/python -m tools.regen
+
+lock: setup-dev ## pin requirements/*.in anew
+	@$(BIN)/uv pip compile -q --no-header --no-annotate --generate-hashes --universal --python-version 3.11 requirements/run.in -o requirements/run.lock
+	@$(BIN)/uv pip compile -q --no-header --no-annotate --generate-hashes --universal --python-version 3.11 -c requirements/run.lock requirements/dev.in -o requirements/dev.lock
+
+clean: ## remove what was made here
+	rm -rf $(VENV) var
