@@ -1,0 +1,1 @@
+"""The published language: facts, their envelope, who says and who hears them, and the ports of the bus."""
