@@ -103,7 +103,7 @@ class ApplicationId(Uuid):
 
 
 class CredentialId(Uuid):
-    """Names one signing credential: a key in the key store and the certificate bound to it (CSC API v2, credentialID)."""
+    """Names one signing credential, a key and the certificate bound to it (CSC API v2, credentialID)."""
 
 
 class SubscriptionId(Uuid):

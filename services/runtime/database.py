@@ -1,0 +1,190 @@
+"""One database for a process: SQLite or PostgreSQL behind the same two doors, `write` and `read`.
+
+SQLite needs care: SQLAlchemy drops `FOR UPDATE SKIP LOCKED` there without a word, and read-modify-write in a deferred
+transaction loses updates. So the driver's own transaction handling is off, every write begins with `BEGIN IMMEDIATE`,
+and all writes of the process go through one connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from events.errors import Unavailable
+
+
+class Instant(sa.types.TypeDecorator[datetime]):
+    """A point in time: UTC in the database, aware in Python, also on SQLite, which forgets the offset."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """To the database: must carry an offset."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("found a time without an offset; expected an aware datetime")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """From the database: always aware."""
+        if value is None or value.tzinfo is not None:
+            return value
+        return value.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The tables of one room and where their migrations live."""
+
+    name: str
+    metadata: sa.MetaData
+    versions: Path
+
+
+@dataclass
+class Tx:
+    """One write transaction. `after_commit` runs when, and only when, it has been committed."""
+
+    conn: AsyncConnection
+    after_commit: list[Callable[[], None]] = field(default_factory=list)
+
+    async def execute(self, statement: sa.Executable, values: Any = None) -> sa.CursorResult[Any]:
+        """Run one statement."""
+        return await self.conn.execute(statement, values)
+
+
+class Database:
+    """Opens connections and keeps their discipline."""
+
+    def __init__(self, url: str, *, readers: int = 4) -> None:
+        self.url = sa.make_url(url)
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        if self.sqlite:
+            if self.url.database:
+                Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+            # One writer: the pool itself is the queue in which writes wait their turn.
+            self._writer = create_async_engine(self.url, pool_size=1, max_overflow=0, pool_timeout=60)
+            self._reader = create_async_engine(self.url, pool_size=readers, max_overflow=0, pool_timeout=60)
+            _care_for_sqlite(self._writer, "BEGIN IMMEDIATE")
+            _care_for_sqlite(self._reader, "BEGIN")
+        else:
+            self._writer = self._reader = create_async_engine(self.url, pool_size=10, max_overflow=10, pool_timeout=60)
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The writing engine, for migrations."""
+        return self._writer
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Tx]:
+        """A transaction that commits when the block ends and leaves no trace when it raises.
+
+        Raises:
+            Unavailable: the database cannot be reached or is locked by another process.
+        """
+        try:
+            async with self._writer.begin() as conn:
+                tx = Tx(conn)
+                yield tx
+        except (DBAPIError, TimeoutError, ConnectionError) as fault:
+            other = _as_unavailable(fault)
+            if other is fault:
+                raise
+            raise other from fault
+        for action in tx.after_commit:
+            action()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A consistent view; nothing can be changed through it."""
+        try:
+            async with self._reader.connect() as conn:
+                yield conn
+        except (DBAPIError, TimeoutError, ConnectionError) as fault:
+            other = _as_unavailable(fault)
+            if other is fault:
+                raise
+            raise other from fault
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._writer.dispose()
+        if self._reader is not self._writer:
+            await self._reader.dispose()
+
+
+_WAITS = (
+    "database is locked",
+    "database table is locked",
+    "disk i/o error",
+    "unable to open",
+    "database or disk is full",
+)
+
+
+def _as_unavailable(fault: Exception) -> Exception:
+    """Faults of the connection are waits; faults of the statement are bugs and stay what they are."""
+    lost = isinstance(fault, DBAPIError) and (
+        fault.connection_invalidated
+        or isinstance(fault, sa.exc.InterfaceError)
+        or any(sign in str(fault.orig).lower() for sign in _WAITS)
+    )
+    if lost or isinstance(fault, TimeoutError | ConnectionError):
+        return Unavailable(
+            "database-unavailable",
+            found=f"the database does not answer ({type(fault).__name__})",
+            expected="a reachable database that no other process holds locked",
+            remedy="the step is tried again; check the database and the disk",
+        )
+    return fault
+
+
+def _care_for_sqlite(engine: AsyncEngine, begin: str) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def on_connect(connection: Any, record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def on_begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+
+class News:
+    """Wakes those who wait for commits in this process."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def tell(self) -> None:
+        """Something was committed."""
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting.clear()
+
+    async def wait(self, seconds: float) -> None:
+        """Return at the next `tell`, at the latest after `seconds`."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiting)
+        try:
+            await asyncio.wait_for(waiting, seconds)
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting.discard(waiting)

@@ -1,0 +1,134 @@
+"""HTTP to the outside, safe against being turned inside: no redirects, no proxies from the environment, no private
+addresses but those an operator named, bounded answers.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from events.errors import Unavailable
+
+_EMBEDDING = (
+    ipaddress.ip_network("2002::/16"),
+    ipaddress.ip_network("64:ff9b::/96"),
+    ipaddress.ip_network("2001::/32"),
+)
+
+
+class Forbidden(OSError):
+    """The address is not one we may call."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            ValueError: it is not JSON.
+        """
+        return json.loads(self.body)
+
+
+class Outbound:
+    """The one way out. `allowed` names inner `host:port` pairs that may be called in spite of being private."""
+
+    def __init__(self, *, allowed: Collection[str] = (), timeout: float = 10.0) -> None:
+        self._allowed = frozenset(allowed)
+        self._timeout = timeout
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Outbound:
+        connector = aiohttp.TCPConnector(socket_factory=self._open, limit=50, ttl_dns_cache=10)
+        self._session = aiohttp.ClientSession(
+            connector=connector, trust_env=False, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        document: Any = None,
+        headers: Mapping[str, str] | None = None,
+        limit: int = 1 << 20,
+        timeout: float | None = None,
+    ) -> Answer:
+        """One request. `document` is sent as JSON; answers above `limit` bytes are refused; `timeout` is in seconds.
+
+        Raises:
+            Unavailable: forbidden address, no connection, too slow, too large. Statuses are the caller's to judge.
+        """
+        if self._session is None:
+            raise RuntimeError("Outbound is used outside its async with block")
+        target = URL(url)
+        if target.scheme not in ("http", "https") or target.user is not None:
+            raise _unavailable(target, "a URL that is not plain http or https")
+        sent = dict(headers or {})
+        if document is not None:
+            body = json.dumps(document, ensure_ascii=False).encode()
+            sent.setdefault("Content-Type", "application/json")
+        sent.setdefault("Accept-Encoding", "identity")
+        try:
+            async with self._session.request(
+                method,
+                target,
+                data=body,
+                headers=sent,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=timeout or self._timeout),
+            ) as reply:
+                found = bytearray()
+                async for piece in reply.content.iter_chunked(64 * 1024):
+                    found += piece
+                    if len(found) > limit:
+                        raise _unavailable(target, f"an answer of more than {limit} bytes")
+                return Answer(reply.status, dict(reply.headers), bytes(found))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
+            raise _unavailable(target, f"no usable answer ({type(fault).__name__})") from fault
+
+    def _open(self, found: Any) -> socket.socket:
+        """Called with the resolved address, after DNS: what is checked is what is connected to."""
+        family, kind, protocol, _, address = found
+        self._check(address)
+        return socket.socket(family, kind, protocol)
+
+    def _check(self, address: tuple[Any, ...]) -> None:
+        ip = ipaddress.ip_address(str(address[0]).split("%", 1)[0])
+        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped
+        if f"{ip}:{address[1]}" in self._allowed:
+            return
+        hidden = isinstance(ip, ipaddress.IPv6Address) and any(ip in network for network in _EMBEDDING)
+        if not ip.is_global or ip.is_multicast or hidden:
+            raise Forbidden("an address inside that no operator allowed")
+
+
+def _unavailable(target: URL, found: str) -> Unavailable:
+    return Unavailable(
+        "outside-unavailable",
+        found=f"{found} from {target.host}:{target.port}",
+        expected="an answer in time, of bounded size, from an allowed address",
+        remedy="it is tried again; an inner address must be named in ANTIN_OUTBOUND_ALLOW",
+    )

@@ -1,0 +1,174 @@
+"""Starts services, keeps them running and stops them in order: stop intake, finish what is in flight, close."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from events.bus import Bus
+from events.errors import Refused, Unavailable
+from events.local import LocalBus
+from services.runtime import migrate, tables
+from services.runtime.access import Keyring
+from services.runtime.blobs import Blobs
+from services.runtime.clock import Clock, SystemClock
+from services.runtime.consume import Consumer, Subscriber, break_leases
+from services.runtime.database import Database, News, Schema
+from services.runtime.openapi import documents
+from services.runtime.outbound import Outbound
+from services.runtime.outbox import Outbox, new_id
+from services.runtime.web import Api, Route, edge
+
+log = structlog.get_logger()
+
+GRACE = 10.0
+"""Seconds that work in flight is given at a stop; what is not done then is done after the next start."""
+
+
+@dataclass(frozen=True)
+class Timer:
+    """Something to look after now and then."""
+
+    name: str
+    every: float
+    action: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a service gives the process that runs it; made by its `wiring.build`."""
+
+    name: str
+    schemas: Sequence[Schema] = ()
+    routes: Sequence[Route] = ()
+    subscribers: Sequence[Subscriber] = ()
+    timers: Sequence[Timer] = ()
+    resources: Sequence[AbstractAsyncContextManager[Any]] = ()
+
+
+@dataclass
+class Platform:
+    """What every service is built on."""
+
+    database: Database
+    blobs: Blobs
+    outbound: Outbound
+    clock: Clock = field(default_factory=SystemClock)
+    news: News = field(default_factory=News)
+
+    def __post_init__(self) -> None:
+        self.outbox = Outbox(self.database, self.clock, self.news)
+
+
+@contextlib.contextmanager
+def sole_user(folder: Path) -> Any:
+    """Hold the data folder for this process alone.
+
+    Raises:
+        Refused: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as fault:
+            raise Refused(
+                "data-folder-in-use",
+                found=f"another process that works in {folder}",
+                expected="one process for one data folder",
+                remedy="stop the other one, or choose another folder with --data",
+                status=409,
+            ) from fault
+        yield
+    finally:
+        os.close(handle)
+
+
+@asynccontextmanager
+async def running(
+    platform: Platform,
+    services: Sequence[Service],
+    *,
+    keyring: Keyring,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    alone: bool = True,
+    bus: Bus | None = None,
+) -> AsyncIterator[str]:
+    """Run services until the block ends; yields the base URL of their API.
+
+    `alone`: this process is the only worker on the database, so leases of a dead predecessor are freed at once.
+    """
+    carrier = bus or LocalBus(platform.outbox)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(platform.database.close)
+        await migrate.upgrade(platform.database, [tables.schema, *(s for service in services for s in service.schemas)])
+        if alone:
+            await break_leases(platform.database)
+        await stack.enter_async_context(platform.outbound)
+        for service in services:
+            for resource in service.resources:
+                await stack.enter_async_context(resource)
+
+        loops: list[asyncio.Task[None]] = []
+        owner = new_id()
+        for service in services:
+            for subscriber in service.subscribers:
+                consumer = Consumer(subscriber, platform.database, platform.outbox, platform.clock, owner)
+                listen = carrier.listen(subscriber.group, subscriber.topics, consumer.step)
+                loops.append(asyncio.create_task(_forever(subscriber.group, listen), name=subscriber.group))
+            loops.extend(asyncio.create_task(_regularly(timer), name=timer.name) for timer in service.timers)
+        stack.push_async_callback(_stop, loops)
+
+        routes = [route for service in services for route in service.routes]
+        app = web.Application(middlewares=[edge], client_max_size=1 << 20)
+        Api(routes, platform.database, keyring, platform.clock).mount(app)
+        documents(app, routes, loops)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        found = runner.addresses[0]
+        log.info("started", services=[service.name for service in services], port=found[1])
+        yield f"http://{host}:{found[1]}"
+        log.info("stopping")
+
+
+async def _forever(group: str, listen: Awaitable[None]) -> None:
+    try:
+        await listen
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        log.exception("listener-failed", group=group)
+        raise
+
+
+async def _regularly(timer: Timer) -> None:
+    while True:
+        try:
+            await timer.action()
+        except Unavailable as wait:
+            log.info("timer-waits", timer=timer.name, code=wait.code)
+        except Exception:
+            log.exception("timer-failed", timer=timer.name)
+        await asyncio.sleep(timer.every)
+
+
+async def _stop(loops: Sequence[asyncio.Task[None]]) -> None:
+    for loop in loops:
+        loop.cancel()
+    if loops:
+        await asyncio.wait(loops, timeout=GRACE)
