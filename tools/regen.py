@@ -1,0 +1,236 @@
+"""Writes schemas/ from events/ and the routes: JSON Schemas, golden examples, AsyncAPI 3, OpenAPI 3.1.
+
+`python -m tools.regen` writes; `--check` changes nothing and fails when something would change. Examples that were
+published are never rewritten: they must stay readable (that is what makes them golden).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from events.codec import SCHEMA_BASE, from_structured, schema_uri, to_structured
+from events.envelope import Event
+from events.fact import Fact, Value
+from events.flow import PARTITIONS, TOPICS
+from events.registry import FACTS
+from events.values import Code, Digest, EventId, IdentityId, Name, Slot
+
+ROOT = Path(__file__).parents[1] / "schemas"
+_MOMENT = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+_SAMPLES: dict[type, Any] = {
+    Digest: Digest.of(b"example"),
+    IdentityId: IdentityId("a2" * 26),
+    Slot: Slot("supplier"),
+    Code: Code("example-reason"),
+}
+
+
+def _sample(name: str, kind: Any, info: FieldInfo | None) -> Any:
+    """A fixed value of a field's type."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return _sample(name, next(arg for arg in args if arg is not type(None)), info)
+    if origin is Literal:
+        return args[0]
+    if origin is tuple:
+        return (_sample(name, args[0], None),)
+    if hasattr(kind, "__metadata__"):
+        return _sample(name, args[0], info)
+    if kind in _SAMPLES:
+        return _SAMPLES[kind]
+    if isinstance(kind, type) and issubclass(kind, Name):
+        return kind("0192f0c1-7a3e-7c4d-8b5a-0123456789ab")
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return next(iter(kind))
+    if isinstance(kind, type) and issubclass(kind, Value):
+        return example(kind)
+    if kind is datetime:
+        return _MOMENT + timedelta(days=365 if "until" in name or "after" in name or "expires" in name else 0)
+    return {int: 2, float: 72.0, str: f"an example {name.replace('_', ' ')}"}[kind]
+
+
+def example(kind: type[Value]) -> Any:
+    """A fact (or a part of one) with every field set."""
+    return kind(**{name: _sample(name, info.annotation, info) for name, info in kind.model_fields.items()})
+
+
+def _schema(fact: type[Fact]) -> dict[str, Any]:
+    schema = fact.model_json_schema(mode="serialization")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": schema_uri(fact),
+        **_open(schema),
+    }
+
+
+def _open(schema: Any) -> Any:
+    """What is published tolerates additions: within a major version members are only ever added."""
+    if isinstance(schema, dict):
+        return {key: _open(member) for key, member in schema.items() if key != "additionalProperties"}
+    if isinstance(schema, list):
+        return [_open(member) for member in schema]
+    return schema
+
+
+def _asyncapi() -> dict[str, Any]:
+    messages: dict[str, Any] = {}
+    channels: dict[str, Any] = {}
+    operations: dict[str, Any] = {}
+    for fact in FACTS.values():
+        messages[fact.name()] = {
+            "name": fact.type_name(),
+            "title": fact.name(),
+            "summary": (fact.__doc__ or "").strip().split("\n")[0],
+            "contentType": "application/json",
+            "headers": {"$ref": "#/components/schemas/CloudEvent"},
+            "payload": {
+                "schemaFormat": "application/schema+json;version=draft-2020-12",
+                "schema": {"$ref": f"./{fact.family}/{fact.name()}.v{fact.version}.schema.json"},
+            },
+        }
+    for topic in TOPICS.values():
+        own = [fact.name() for fact in FACTS.values() if fact.family == topic.family]
+        channels[topic.family] = {
+            "address": topic.name,
+            "description": f"Keyed by {topic.key}; {PARTITIONS} partitions; kept {topic.keeps.days} days.",
+            "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in own},
+        }
+        references = [{"$ref": f"#/channels/{topic.family}/messages/{name}"} for name in own]
+        operations[f"{topic.says}-says-{topic.family}"] = {
+            "action": "send",
+            "channel": {"$ref": f"#/channels/{topic.family}"},
+            "messages": references,
+        }
+        for hearer in topic.hears:
+            operations[f"{hearer}-hears-{topic.family}"] = {
+                "action": "receive",
+                "channel": {"$ref": f"#/channels/{topic.family}"},
+                "messages": references,
+            }
+    text = {"type": "string"}
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Antin events",
+            "version": "1.0.0",
+            "description": "CloudEvents 1.0; who says and who hears what.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": channels,
+        "operations": operations,
+        "components": {
+            "messages": messages,
+            "schemas": {
+                "CloudEvent": {
+                    "type": "object",
+                    "description": "CloudEvents 1.0 attributes; on Kafka as headers with the prefix ce_.",
+                    "required": ["id", "source", "type", "specversion", "time", "partitionkey"],
+                    "properties": {
+                        "id": {"type": "string", "format": "uuid"},
+                        "source": text,
+                        "type": text,
+                        "specversion": {"const": "1.0"},
+                        "subject": text,
+                        "time": {"type": "string", "format": "date-time"},
+                        "datacontenttype": {"const": "application/json"},
+                        "dataschema": {"type": "string", "format": "uri"},
+                        "partitionkey": text,
+                        "cause": {"type": "string", "format": "uuid"},
+                        "traceparent": text,
+                    },
+                }
+            },
+        },
+    }
+
+
+def _text(document: Any) -> str:
+    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+
+
+def wanted() -> dict[Path, str]:
+    """Every generated file and its text."""
+    from cli.embedded import all_routes
+    from services.runtime.openapi import describe
+
+    found: dict[Path, str] = {}
+    for fact in FACTS.values():
+        stem = f"{fact.name()}.v{fact.version}"
+        found[ROOT / fact.family / f"{stem}.schema.json"] = _text(_schema(fact))
+        golden = ROOT / fact.family / f"{stem}.example.json"
+        if golden.exists():
+            found[golden] = golden.read_text()
+        else:
+            event = Event(EventId(str(example_id())), "/antin/example", _MOMENT, example(fact))
+            found[golden] = _text(json.loads(to_structured(event)))
+    found[ROOT / "asyncapi.json"] = _text(_asyncapi())
+    found[ROOT / "openapi.json"] = _text(describe(all_routes()))
+    found[ROOT / "README.md"] = _readme()
+    return found
+
+
+def example_id() -> str:
+    """The id of every example."""
+    return "0192f0c1-7a3e-7c4d-8b5a-00000000cafe"
+
+
+def _readme() -> str:
+    rows = "\n".join(
+        f"| `{topic.name}` | {topic.key} | {topic.says} | {', '.join(topic.hears) or '-'} |"
+        for topic in TOPICS.values()
+    )
+    facts = "\n".join(
+        f"| `{fact.type_name()}` | {(fact.__doc__ or '').strip().splitlines()[0]} |" for fact in FACTS.values()
+    )
+    return f"""# Schemas of the published language
+
+Generated by `make regen` from `events/` and the routes; `make check` fails when they differ. A schema's `$id` is below
+`{SCHEMA_BASE}`. Within a major version members are only added; a new major version is a new type.
+
+| topic | key | says | hears |
+|---|---|---|---|
+{rows}
+
+| type | what happened |
+|---|---|
+{facts}
+"""
+
+
+def main(check: bool) -> int:
+    """Write, or say what would be written."""
+    files = wanted()
+    stale = {path for path in ROOT.rglob("*") if path.is_file()} - files.keys()
+    changed = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
+    unreadable = [path for path, text in files.items() if path.name.endswith(".example.json") and not _reads(text)]
+    for path in unreadable:
+        print(f"{path.relative_to(ROOT.parent)}: a published example that today's codec cannot read", file=sys.stderr)
+    if check:
+        for path in sorted([*changed, *stale]):
+            print(f"{path.relative_to(ROOT.parent)}: not as generated; run: make regen", file=sys.stderr)
+        return 1 if changed or stale or unreadable else 0
+    for path in changed:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(files[path])
+    for path in stale:
+        path.unlink()
+    print(f"{len(files)} files, {len(changed)} written, {len(stale)} removed")
+    return 1 if unreadable else 0
+
+
+def _reads(text: str) -> bool:
+    event = from_structured(text.encode())
+    return event.type in FACTS
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))
