@@ -1,0 +1,377 @@
+# mypy: allow-untyped-calls
+"""PAdES through pyHanko: sign, then validation data in a revision after it, then a document timestamp over both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import count
+from typing import Any
+
+from asn1crypto import algos, cms
+from asn1crypto import crl as asn1_crl
+from asn1crypto import ocsp as asn1_ocsp
+from asn1crypto import x509 as asn1_x509
+from cryptography import x509
+from pyhanko.pdf_utils import generic
+from pyhanko.pdf_utils.form_tools import get_single_field_annot
+from pyhanko.pdf_utils.generic import pdf_name
+from pyhanko.sign.fields import SigSeedSubFilter
+from pyhanko.sign.general import SigningError
+from pyhanko.sign.signers import Signer
+from pyhanko.sign.signers.pdf_byterange import (
+    DocumentTimestamp,
+    PdfSignedData,
+    PreparedByteRangeDigest,
+    SignatureObject,
+)
+from pyhanko.sign.validation.dss import DocumentSecurityStore
+from pyhanko_certvalidator.registry import SimpleCertificateStore
+
+from events.errors import AntinError, Refused, Unavailable
+from events.values import BaselineLevel, Digest
+from services.signer.adapters import documents, inspection, stamps
+from services.signer.adapters.pages import Page, pages_of
+from services.signer.model import (
+    Box,
+    Evidence,
+    Prepared,
+    Redemption,
+    SignedRevision,
+    SigningOrder,
+    default_place,
+    within,
+)
+from services.signer.ports import KeyStore, StatusSource, TimestampAuthority
+
+LEVELS = (BaselineLevel.B, BaselineLevel.T, BaselineLevel.LT, BaselineLevel.LTA)
+NOWHERE = (0.0, 0.0, 0.0, 0.0)
+SIGNATURE_ROOM = 1_600
+"""Octets for the raw signature, the signed attributes and the frame of the CMS, RSA-4096 included."""
+
+
+@dataclass
+class _Open:
+    """A revision written with a hole in it."""
+
+    output: BytesIO
+    prepared: PreparedByteRangeDigest
+
+    @property
+    def gap(self) -> tuple[int, int]:
+        return self.prepared.reserved_region_start, self.prepared.reserved_region_end
+
+    def fill(self, content: bytes) -> bytes:
+        """The revision with the hole filled.
+
+        Raises:
+            _TooLarge: the content does not fit.
+        """
+        start, end = self.gap
+        if 2 * len(content) > end - start - 2:
+            raise _TooLarge
+        self.prepared.fill_reserved_region(self.output, content)
+        return self.output.getvalue()
+
+
+class _TooLarge(Exception):
+    """The hole is too small."""
+
+
+class PyhankoWriter:
+    """A `PadesWriter` on pyHanko's PDF and CMS layers; it fetches nothing itself.
+
+    PDF and CMS work runs in threads; the key store and the timestamp authority are asked on the caller's loop.
+    """
+
+    def __init__(self, keys: KeyStore, authority: TimestampAuthority, status: StatusSource) -> None:
+        self._keys = keys
+        self._authority = authority
+        self._status = status
+
+    async def sign(self, pdf: bytes, order: SigningOrder, evidence: Evidence) -> SignedRevision:
+        """Sign `pdf` as ordered and check the result before giving it out (ETSI EN 319 142-1 clause 6.3).
+
+        `evidence` is the status material of the signer's path; the timestamp authority's is fetched here.
+
+        Raises:
+            Refused: the PDF cannot be signed, or the self-check failed.
+            Unavailable: no trusted time or no status material; nothing is released.
+        """
+        rank = LEVELS.index(order.level)
+        if Digest.of(pdf) != order.redemption.base:
+            raise Refused(
+                "not-what-was-authorised",
+                found="another base revision than the permit's",
+                expected="the bytes that were authorised",
+                remedy="ask for the signature with the right revision",
+            )
+        if rank >= LEVELS.index(BaselineLevel.LT) and not (evidence.ocsps or evidence.crls):
+            raise Unavailable(
+                "no-evidence",
+                found="no status material of the signer's certificate",
+                expected="an OCSP response or a CRL to embed (PAdES-BASELINE-LT)",
+                remedy="nothing was signed; it is tried again",
+            )
+        for attempt in (1, 2):
+            try:
+                signed, contents, material = await self._signature(pdf, order, stamped_time=rank >= 1)
+                break
+            except _TooLarge:
+                if attempt == 2:
+                    raise _no_room() from None
+        output = signed
+        if rank >= LEVELS.index(BaselineLevel.LT):
+            output = await self._prolong(signed, contents, evidence + material, closed=rank == 3)
+        await asyncio.to_thread(
+            inspection.inspect, output, pdf, field=order.field, certificate=order.chain[0], level=order.level
+        )
+        return SignedRevision(output, Digest.of(output), order.field, order.level, order.signed_at)
+
+    async def _signature(self, pdf: bytes, order: SigningOrder, *, stamped_time: bool) -> tuple[bytes, bytes, Evidence]:
+        """The signed revision, the padded `/Contents` in it, and the timestamp authority's status material."""
+        certificates = sum(len(item) for item in order.chain)
+        room = SIGNATURE_ROOM + certificates + (self._authority.room if stamped_time else 0)
+        opened = await _off_loop(_prepare_signature, pdf, order, 2 * room)
+        loop = asyncio.get_running_loop()
+        signer = KeyStoreSigner(order, opened, self._keys, loop)
+        content: cms.ContentInfo = await _off_loop(
+            lambda: asyncio.run(signer.async_sign(opened.prepared.document_digest, "sha256", use_pades=True))
+        )
+        material = Evidence()
+        if stamped_time:
+            info = content["content"]["signer_infos"][0]
+            token = await self._authority.timestamp(Digest.of(info["signature"].native))
+            info["unsigned_attrs"] = cms.CMSAttributes(
+                [cms.CMSAttribute({"type": "signature_time_stamp_token", "values": [cms.ContentInfo.load(token.der)]})]
+            )
+            if order.level in (BaselineLevel.LT, BaselineLevel.LTA):
+                material = await self._status.evidence(token.path)
+        signed = await _off_loop(lambda: opened.fill(content.dump()))
+        start, end = opened.gap
+        return signed, signed[start + 1 : end - 1], material
+
+    async def _prolong(self, signed: bytes, contents: bytes, evidence: Evidence, *, closed: bool) -> bytes:
+        """Add the DSS in a revision of its own and, if `closed`, a document timestamp over it."""
+        while True:
+            output: bytes = await _off_loop(_add_dss, signed, contents, evidence)
+            if not closed:
+                return output
+            opened = await _off_loop(_prepare_timestamp, output, 2 * self._authority.room)
+            token = await self._authority.timestamp(Digest("sha256:" + opened.prepared.document_digest.hex()))
+            # An authority may sign its next token with another certificate: then its material has to be in, too.
+            more = evidence + await self._status.evidence(token.path)
+            if set(token.path) - set(evidence.certificates):
+                evidence = more
+                continue
+            try:
+                closing: bytes = await _off_loop(opened.fill, token.der)
+                return closing
+            except _TooLarge:
+                continue
+
+
+class KeyStoreSigner(Signer):
+    """pyHanko's signer over our key store: each raw signature needs a permit that has seen the bytes."""
+
+    def __init__(self, order: SigningOrder, opened: _Open, keys: KeyStore, loop: asyncio.AbstractEventLoop) -> None:
+        store = SimpleCertificateStore()
+        chain = [asn1_x509.Certificate.load(item) for item in order.chain]
+        store.register_multiple(chain)
+        algorithm = order.redemption.algorithm
+        mechanism: dict[str, Any] = {"algorithm": "sha256_rsa" if algorithm.is_rsa else "sha256_ecdsa"}
+        if algorithm.is_pss:
+            sha256 = {"algorithm": "sha256"}
+            mechanism = {
+                "algorithm": "rsassa_pss",
+                "parameters": algos.RSASSAPSSParams(
+                    {
+                        "hash_algorithm": sha256,
+                        "mask_gen_algorithm": {"algorithm": "mgf1", "parameters": sha256},
+                        "salt_length": 32,
+                    }
+                ),
+            }
+        super().__init__(
+            signing_cert=chain[0],
+            cert_registry=store,
+            signature_mechanism=algos.SignedDigestAlgorithm(mechanism),
+            embed_roots=True,
+        )
+        self._redemption: Redemption = order.redemption
+        self._opened = opened
+        self._keys = keys
+        self._loop = loop
+
+    async def async_sign_raw(self, data: bytes, digest_algorithm: str, dry_run: bool = False) -> bytes:
+        """The raw signature over the signed attributes `data`, by way of a permit.
+
+        Raises:
+            Refused: the attributes or the revision are not what was authorised.
+        """
+        if dry_run or digest_algorithm != "sha256":
+            raise Refused(
+                "not-what-was-authorised",
+                found="a request for another kind of signature",
+                expected="one signature over a SHA-256 digest",
+                remedy="report this as a fault of the PDF writer",
+            )
+        view = self._opened.output.getbuffer()
+        try:
+            permit = self._redemption.permit(Prepared(view, self._opened.gap, data))
+        finally:
+            view.release()
+        asked: Future[bytes] = asyncio.run_coroutine_threadsafe(self._keys.sign(permit), self._loop)
+        return await asyncio.wrap_future(asked)
+
+
+async def _off_loop(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Run PDF or CMS work in a thread; what the libraries raise becomes one of our errors.
+
+    Raises:
+        Refused: the PDF is not one that can be extended.
+    """
+
+    def guarded() -> Any:
+        try:
+            return work(*arguments)
+        except (AntinError, _TooLarge):
+            raise
+        except (SigningError, *documents.LIBRARY_FAULTS) as fault:
+            raise documents.damaged(f"a PDF that cannot be extended ({type(fault).__name__})") from fault
+
+    return await asyncio.to_thread(guarded)
+
+
+def _prepare_signature(pdf: bytes, order: SigningOrder, room: int) -> _Open:
+    writer = documents.open_for_update(pdf)
+    documents.may_be_signed(writer)
+    pages = pages_of(writer)
+    existing = documents.empty_field(writer, order.field)
+    if existing is None:
+        place = _place(order, pages) if order.stamped else None
+        page = pages[place[0] - 1] if place else pages[-1]
+        rect: tuple[float, ...] = page.place(place[1]) if place else NOWHERE
+        field = documents.add_field(writer, order.field, page.ref, rect)
+        widget = field
+    else:
+        field = existing.get_object()
+        widget = get_single_field_annot(field)
+        page = _page_of(widget, pages)
+        rect = tuple(float(value) for value in widget.get("/Rect", NOWHERE))
+        writer.update_container(field)
+        writer.update_container(widget)
+    if order.stamped and rect[0] != rect[2] and rect[1] != rect[3]:
+        _stamp(writer, widget, rect, page, order)
+    documents.flag_signatures(writer)
+    signature = SignatureObject(
+        timestamp=order.signed_at, subfilter=SigSeedSubFilter.PADES, reason=order.reason, bytes_reserved=room
+    )
+    return _write(writer, field, signature)
+
+
+def _place(order: SigningOrder, pages: list[Page]) -> tuple[int, Box] | None:
+    """Page number and box of the stamp, as ordered or by default.
+
+    Raises:
+        Refused: the order names a page that is not there, or a box outside it.
+    """
+    if order.placement is None:
+        return default_place(order.index, [page.size for page in pages])
+    if order.placement.page > len(pages):
+        raise Refused(
+            "placement-page",
+            found=f"page {order.placement.page}",
+            expected=f"one of the {len(pages)} pages",
+            remedy="place the signature on a page of the document",
+        )
+    return order.placement.page, within(order.placement, *pages[order.placement.page - 1].size)
+
+
+def _page_of(widget: generic.DictionaryObject, pages: list[Page]) -> Page:
+    """The page a widget of the file itself is on: as it says, or as the pages say, or the last."""
+    try:
+        named = widget.raw_get("/P")
+    except KeyError:
+        named = None
+    for page in pages:
+        if isinstance(named, generic.IndirectObject) and named.reference.idnum == page.ref.idnum:
+            return page
+    for page in pages:
+        content: Any = page.ref.get_object()
+        annotations = content.get("/Annots", ())
+        if any(item.get_object() is widget for item in annotations):
+            return page
+    return pages[-1]
+
+
+def _stamp(
+    writer: documents.Revision,
+    widget: generic.DictionaryObject,
+    rect: tuple[float, ...],
+    page: Page,
+    order: SigningOrder,
+) -> None:
+    wide, high = abs(rect[2] - rect[0]), abs(rect[3] - rect[1])
+    if page.rotation in (90, 270):
+        wide, high = high, wide
+    text = stamps.text_for(
+        x509.load_der_x509_certificate(order.chain[0]), order.signed_at, order.redemption.shown.short
+    )
+    # Drawn in points, then fitted to the rectangle by the viewer (ISO 32000-2 clause 12.5.5): right for any UserUnit.
+    form = stamps.draw(writer, text, wide * page.unit, high * page.unit, page.matrix)
+    widget[pdf_name("/AP")] = generic.DictionaryObject({pdf_name("/N"): form})
+    if "/AS" in widget:
+        del widget["/AS"]
+
+
+def _write(writer: documents.Revision, field: generic.DictionaryObject, value: PdfSignedData) -> _Open:
+    """Put the value into the field and write the revision with a hole for `/Contents`."""
+    field[pdf_name("/V")] = writer.add_object(value)
+    filling = value.fill(writer, "sha256")
+    prepared, output = next(filling)
+    return _Open(output, prepared)
+
+
+def _add_dss(signed: bytes, contents: bytes, evidence: Evidence) -> bytes:
+    """Append a revision with the status material of one signature, even where all of it is in the file already.
+
+    A validator takes a signature for LT only when a DSS written after it refers to its material; a second signature
+    by the same certificate brings nothing new, yet needs the reference (EN 319 142-1 clause 5.4).
+    """
+    writer = documents.open_for_update(signed)
+    store = DocumentSecurityStore.supply_dss_in_writer(
+        writer,
+        contents,
+        certs=[asn1_x509.Certificate.load(item) for item in evidence.certificates],
+        ocsps=[asn1_ocsp.OCSPResponse.load(item) for item in evidence.ocsps],
+        crls=[asn1_crl.CertificateList.load(item) for item in evidence.crls],
+    )
+    if not store.modified:
+        raise documents.damaged("validation data that were not added")
+    output = BytesIO()
+    writer.write(output)
+    return output.getvalue()
+
+
+def _prepare_timestamp(pdf: bytes, room: int) -> _Open:
+    writer = documents.open_for_update(pdf)
+    _, fields = documents.fields_of(writer)
+    taken = documents.top_names(fields)
+    name = next(f"timestamp-{n}" for n in count(1) if f"timestamp-{n}" not in taken)
+    page = pages_of(writer)[-1]
+    field = documents.add_field(writer, name, page.ref, NOWHERE)
+    documents.flag_signatures(writer)
+    return _write(writer, field, DocumentTimestamp(bytes_reserved=room))
+
+
+def _no_room() -> Unavailable:
+    return Unavailable(
+        "signature-room",
+        found="a timestamp token larger than the room reserved for it, twice",
+        expected="tokens of a steady size",
+        remedy="nothing was signed; it is tried again",
+    )
