@@ -26,13 +26,13 @@ STRUCTURED = "application/cloudevents+json"
 LIMIT = 64 * 1024
 """Events are at most this many bytes (CloudEvents 1.0.2 clause 5): large things travel as digests."""
 
-SCHEMA_BASE = "https://schemas.antin.vn/"
+SCHEMA_BASE = "urn:antin:schema:"
 _FORMAT = JSONFormat()
 
 
 def schema_uri(fact: type[Fact]) -> str:
     """CloudEvents `dataschema` of a fact."""
-    return f"{SCHEMA_BASE}{fact.family}/{fact.name()}.v{fact.version}.schema.json"
+    return f"{SCHEMA_BASE}{fact.family}:{fact.name()}:v{fact.version}"
 
 
 def attributes(event: Event[Fact]) -> dict[str, Any]:

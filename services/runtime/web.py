@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
-PROBLEM_BASE = "https://docs.antin.vn/problems/"
+PROBLEM_BASE = "urn:antin:problem:"
 
 STRICT_CSP = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; font-src 'self'; "
