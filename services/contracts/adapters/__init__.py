@@ -1,0 +1,1 @@
+"""The only rooms of this service that know a library, a file format or the network."""

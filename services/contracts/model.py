@@ -1,0 +1,793 @@
+"""What a contract may do: one table of moves, and the decisions that follow it without touching anything.
+
+A decision takes a contract and something that happened and returns the contract after it with the facts to say. What
+the table does not list raises `Refused` and changes nothing. Sources: Law 20/2023/QH15 Art 22 (approval bound to the
+content approved), Art 34-38 (contracts by data messages, agreed terms of signing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from events.contract import (
+    ContractCompleted,
+    ContractExpired,
+    ContractFact,
+    ContractSent,
+    ContractVoided,
+    ContractWithdrawn,
+    PartyConfirmed,
+    PartyDeclined,
+    Placement,
+    Seat,
+    SigningRequested,
+)
+from events.errors import Refused
+from events.fact import Moment, Value
+from events.signing import DocumentSigned, SigningRefused
+from events.values import BaselineLevel, Code, ContractId, CredentialId, Digest, IdentityId, Slot
+from events.verification import SignatureRejected, SignatureVerified
+
+GRACE = timedelta(days=1)
+"""How long after the deadline a signature ordered in time may still be made; then the contract expires all the same."""
+
+
+class State(StrEnum):
+    """Where a contract stands."""
+
+    DRAFT = "draft"
+    SENT = "sent"
+    COMPLETED = "completed"
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+    VOIDED = "voided"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will ever be said about the contract again."""
+        return self not in (State.DRAFT, State.SENT)
+
+
+class SlotState(StrEnum):
+    """Where one party's place stands."""
+
+    WAITING = "waiting"
+    INVITED = "invited"
+    CONFIRMED = "confirmed"
+    REQUESTED = "requested"
+    SIGNED = "signed"
+    VERIFIED = "verified"
+    DECLINED = "declined"
+    REJECTED = "rejected"
+    BARRED = "barred"
+
+    @property
+    def outstanding(self) -> bool:
+        """Whether a signature was ordered and has not been judged."""
+        return self in (SlotState.REQUESTED, SlotState.SIGNED)
+
+
+class Trigger(StrEnum):
+    """What can happen to a contract: a command of somebody, a fact heard, or what follows by itself."""
+
+    SEND = "send"
+    INVITE = "invite"
+    CONFIRM = "confirm"
+    REQUEST = "request"
+    FORGET = "forget"
+    HEAR_SIGNED = "hear DocumentSigned"
+    HEAR_REFUSED = "hear SigningRefused"
+    HEAR_VERIFIED = "hear SignatureVerified"
+    HEAR_REJECTED = "hear SignatureRejected"
+    DECLINE = "decline"
+    WITHDRAW = "withdraw"
+    EXPIRE = "expire"
+    BAR = "bar"
+    COMPLETE = "complete"
+
+
+@dataclass(frozen=True)
+class Move:
+    """One row of the lifecycle. Without `slot` the move is about the contract as a whole."""
+
+    trigger: Trigger
+    contract: frozenset[State]
+    contract_after: State | None
+    slot: frozenset[SlotState]
+    slot_after: SlotState | None
+    says: tuple[type[ContractFact], ...]
+    when: str
+
+
+def _row(
+    trigger: Trigger,
+    contract: State | tuple[State, ...],
+    slot: tuple[SlotState, ...] | SlotState | None,
+    slot_after: SlotState | None,
+    says: tuple[type[ContractFact], ...] | type[ContractFact] | None,
+    when: str,
+    *,
+    after: State | None = None,
+) -> Move:
+    return Move(
+        trigger,
+        frozenset((contract,) if isinstance(contract, State) else contract),
+        after,
+        frozenset(() if slot is None else (slot,) if isinstance(slot, SlotState) else slot),
+        slot_after,
+        () if says is None else says if isinstance(says, tuple) else (says,),
+        when,
+    )
+
+
+_S = SlotState
+LIFECYCLE: tuple[Move, ...] = (
+    _row(
+        Trigger.SEND,
+        State.DRAFT,
+        None,
+        None,
+        ContractSent,
+        "the sender sends it; every party holds a bound certificate; the deadline lies ahead",
+        after=State.SENT,
+    ),
+    _row(Trigger.INVITE, State.SENT, _S.WAITING, _S.INVITED, None, "every slot of a lower order is verified"),
+    _row(
+        Trigger.CONFIRM,
+        State.SENT,
+        _S.INVITED,
+        _S.CONFIRMED,
+        PartyConfirmed,
+        "the party approves the digest it was shown: the document or the latest verified revision",
+    ),
+    _row(
+        Trigger.REQUEST,
+        State.SENT,
+        _S.CONFIRMED,
+        _S.REQUESTED,
+        SigningRequested,
+        "no other signature of the contract is outstanding; the base is the latest verified revision",
+    ),
+    _row(
+        Trigger.FORGET,
+        State.SENT,
+        _S.CONFIRMED,
+        _S.INVITED,
+        None,
+        "the party was locked, suspended or changed before its turn: it must confirm anew",
+    ),
+    _row(Trigger.HEAR_SIGNED, State.SENT, _S.REQUESTED, _S.SIGNED, None, "the signer claims a signature on the base"),
+    _row(
+        Trigger.HEAR_REFUSED,
+        State.SENT,
+        _S.REQUESTED,
+        _S.INVITED,
+        None,
+        "the signer would not sign; the reason is kept; the party may confirm anew",
+    ),
+    _row(
+        Trigger.HEAR_VERIFIED,
+        State.SENT,
+        (_S.REQUESTED, _S.SIGNED),
+        _S.VERIFIED,
+        None,
+        "the verifier judged the file itself; it is the base of the next signature",
+    ),
+    _row(
+        Trigger.HEAR_REJECTED,
+        State.SENT,
+        (_S.REQUESTED, _S.SIGNED),
+        _S.REJECTED,
+        ContractVoided,
+        "the verifier rejected the file, or it does not reach the agreed level",
+        after=State.VOIDED,
+    ),
+    _row(
+        Trigger.DECLINE,
+        State.SENT,
+        (_S.INVITED, _S.CONFIRMED),
+        _S.DECLINED,
+        PartyDeclined,
+        "the party will not sign",
+        after=State.DECLINED,
+    ),
+    _row(
+        Trigger.BAR,
+        State.SENT,
+        (_S.WAITING, _S.INVITED, _S.CONFIRMED, _S.REQUESTED),
+        _S.BARRED,
+        ContractVoided,
+        "the party's e-identity ended or its last certificate was revoked before it had signed",
+        after=State.VOIDED,
+    ),
+    _row(
+        Trigger.WITHDRAW,
+        State.DRAFT,
+        None,
+        None,
+        None,
+        "the sender gives the draft up; nobody had heard of it",
+        after=State.WITHDRAWN,
+    ),
+    _row(
+        Trigger.WITHDRAW,
+        State.SENT,
+        None,
+        None,
+        ContractWithdrawn,
+        "the sender takes it back while somebody has yet to confirm",
+        after=State.WITHDRAWN,
+    ),
+    _row(
+        Trigger.EXPIRE,
+        State.SENT,
+        None,
+        None,
+        ContractExpired,
+        "the deadline passed; an outstanding signature gets a day's grace",
+        after=State.EXPIRED,
+    ),
+    _row(
+        Trigger.COMPLETE,
+        State.SENT,
+        None,
+        None,
+        ContractCompleted,
+        "every slot is verified",
+        after=State.COMPLETED,
+    ),
+)
+
+
+class Terms(Value):
+    """What the parties agreed on about signing itself (Law 20/2023/QH15 Art 36)."""
+
+    format: Literal["PAdES"] = "PAdES"
+    level: BaselineLevel = BaselineLevel.LTA
+    notices: Annotated[
+        Literal["data-message", "mail", "webhook"], Field(description="Channel of notices, Law 20/2023/QH15 Art 37")
+    ] = "data-message"
+
+
+class Party(Seat):
+    """One party's place and where it stands."""
+
+    placement: Placement | None = None
+    state: SlotState = SlotState.WAITING
+    held: Annotated[tuple[Code, ...], Field(description="Why the party cannot sign just now; empty: it can")] = ()
+    shown: Digest | None = None
+    activation: Digest | None = None
+    confirmed_at: Moment | None = None
+    credential: CredentialId | None = None
+    certificate: Digest | None = None
+    base: Digest | None = None
+    signed: Digest | None = None
+    report: Digest | None = None
+    reason: Code | None = None
+
+
+class Contract(Value):
+    """One contract: its document, its parties in the order they were named, and where it stands."""
+
+    id: ContractId
+    document: Digest
+    pages: Annotated[int, Field(ge=1)]
+    terms: Terms = Terms()
+    deadline: Moment
+    parties: Annotated[tuple[Party, ...], Field(min_length=1, max_length=100)]
+    state: State = State.DRAFT
+    latest: Annotated[Digest | None, Field(description="The latest verified revision; none before the first")] = None
+    reason: Code | None = None
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Contract:
+        if len({party.slot for party in self.parties}) != len(self.parties):
+            raise ValueError("two parties share a slot; expected one slot for each party")
+        if len({party.identity for party in self.parties}) != len(self.parties):
+            raise ValueError("one e-identity holds two slots; expected one slot for each e-identity")
+        return self
+
+    @property
+    def revision(self) -> Digest:
+        """What the next signature is made on: the latest verified revision, at first the document."""
+        return self.latest or self.document
+
+    @property
+    def outstanding(self) -> Party | None:
+        """The one party whose signature was ordered and has not been judged."""
+        return next((party for party in self.parties if party.state.outstanding), None)
+
+    @property
+    def waiting_for(self) -> tuple[Slot, ...]:
+        """Whose confirmation is awaited now."""
+        return tuple(party.slot for party in self.parties if party.state is SlotState.INVITED)
+
+    def party(self, slot: Slot) -> Party:
+        """The party of a slot.
+
+        Raises:
+            Refused: the contract has no such slot.
+        """
+        for party in self.parties:
+            if party.slot == slot:
+                return party
+        raise Refused(
+            "unknown-slot",
+            found=f"the slot {slot}",
+            expected=f"one of {', '.join(party.slot for party in self.parties)}",
+            remedy="name a slot of this contract",
+            status=404,
+        )
+
+    def of(self, identity: IdentityId) -> Party | None:
+        """The party that this e-identity is, if it is one."""
+        return next((party for party in self.parties if party.identity == identity), None)
+
+
+class Approval(Value):
+    """What a party approved, already checked: by whom, what it saw, with which credential it will sign."""
+
+    identity: IdentityId
+    shown: Digest
+    activation: Digest
+    credential: CredentialId
+    certificate: Digest
+
+
+Decision = tuple[Contract, tuple[ContractFact, ...]]
+
+
+# --- what people decide ------------------------------------------------------------------------------------------
+
+
+def send(contract: Contract, now: datetime) -> Decision:
+    """Send a draft to its parties; its text no longer changes.
+
+    Raises:
+        Refused: it is not a draft, or the deadline has passed.
+    """
+    move = _allowed(Trigger.SEND, contract)
+    if contract.deadline <= now:
+        raise Refused(
+            "deadline-passed",
+            found=f"a deadline of {contract.deadline.isoformat()}",
+            expected=f"a deadline after {now.isoformat()}",
+            remedy="draft the contract anew with a later deadline",
+        )
+    sent = _after(contract, move)
+    fact = ContractSent(
+        contract=contract.id,
+        document=contract.document,
+        pages=contract.pages,
+        level=contract.terms.level,
+        seats=tuple(Seat(slot=each.slot, identity=each.identity, order=each.order) for each in contract.parties),
+        deadline=contract.deadline,
+    )
+    return _onward(sent, fact)
+
+
+def confirm(contract: Contract, slot: Slot, approval: Approval, now: datetime) -> Decision:
+    """A party approves what it was shown; when it is its turn, its signature is ordered at once.
+
+    Raises:
+        Refused: the contract is not open, it is not this slot's turn, the slot is confirmed or signed already, the
+            approval is somebody else's, the party is held, the deadline has passed, or the digest is not what was
+            shown.
+    """
+    party = contract.party(slot)
+    if approval.identity != party.identity:
+        raise _not_the_party(slot)
+    move = _allowed(Trigger.CONFIRM, contract, party)
+    _in_time(contract, now)
+    if party.held:
+        raise Refused(
+            "party-held",
+            found=f"the party of {slot} cannot sign now: {', '.join(party.held)}",
+            expected="an unlocked e-identity and a certificate that is neither suspended nor revoked",
+            remedy="have the hold lifted at the e-identity authority, then confirm again",
+            status=409,
+        )
+    _was_shown(contract, approval.shown)
+    confirmed = party.model_copy(
+        update={
+            "state": move.slot_after,
+            "shown": approval.shown,
+            "activation": approval.activation,
+            "confirmed_at": now,
+            "credential": approval.credential,
+            "certificate": approval.certificate,
+            "reason": None,
+        }
+    )
+    fact = PartyConfirmed(
+        contract=contract.id,
+        slot=slot,
+        identity=party.identity,
+        shown=approval.shown,
+        activation=approval.activation,
+    )
+    return _onward(_with(contract, confirmed), fact)
+
+
+def decline(contract: Contract, slot: Slot, identity: IdentityId, shown: Digest, reason: Code) -> Decision:
+    """A party says no, which ends the contract.
+
+    Raises:
+        Refused: the contract is not open, the slot is not invited or its signature was ordered already, the refusal is
+            somebody else's, or the digest is not what was shown.
+    """
+    party = contract.party(slot)
+    if identity != party.identity:
+        raise _not_the_party(slot)
+    move = _allowed(Trigger.DECLINE, contract, party)
+    _was_shown(contract, shown)
+    declined = party.model_copy(update={"state": move.slot_after, "shown": shown, "reason": reason})
+    fact = PartyDeclined(contract=contract.id, slot=slot, identity=identity, reason=reason)
+    return _after(_with(contract, declined), move, reason), (fact,)
+
+
+def withdraw(contract: Contract, reason: Code) -> Decision:
+    """The sender takes the contract back.
+
+    Raises:
+        Refused: it has ended, or the last signature is being made: the parties have all agreed by then.
+    """
+    move = _allowed(Trigger.WITHDRAW, contract)
+    rest = [party for party in contract.parties if party.state is not SlotState.VERIFIED]
+    if rest and all(party.state.outstanding for party in rest):
+        raise Refused(
+            "being-concluded",
+            found="every party has agreed and the last signature is being made",
+            expected="a contract that somebody has yet to confirm",
+            remedy="wait for the outcome; a concluded contract is ended by an agreement of its parties",
+            status=409,
+        )
+    facts = (ContractWithdrawn(contract=contract.id, reason=reason),) if contract.state is State.SENT else ()
+    return _after(contract, move, reason), facts
+
+
+# --- what time and the e-identity decide ---------------------------------------------------------------------------
+
+
+def expire(contract: Contract, now: datetime) -> Decision:
+    """End a contract whose deadline has passed; a signature that was ordered in time gets a day's grace.
+
+    Raises:
+        Refused: it has ended, was never sent, or the moment has not come.
+    """
+    move = _allowed(Trigger.EXPIRE, contract)
+    ends = contract.deadline + (GRACE if contract.outstanding else timedelta())
+    if now < ends:
+        raise Refused(
+            "not-due",
+            found=f"a contract that may run until {ends.isoformat()}",
+            expected="a contract whose time is over",
+            remedy="come back then",
+            status=409,
+        )
+    fact = ContractExpired(contract=contract.id, deadline=contract.deadline)
+    return _after(contract, move, Code("deadline-passed")), (fact,)
+
+
+def bar(contract: Contract, identity: IdentityId, reason: Code) -> Decision:
+    """A party can never sign again; a contract it has not signed is void. What it signed before stays valid."""
+    party = contract.of(identity)
+    if party is None or contract.state.ended:
+        return contract, ()
+    if contract.state is State.DRAFT:
+        return hold(contract, identity, reason)
+    if party.state in (SlotState.SIGNED, SlotState.VERIFIED):
+        return contract, ()
+    move = _allowed(Trigger.BAR, contract, party)
+    return _void(contract, party, move, reason)
+
+
+def hold(contract: Contract, identity: IdentityId, reason: Code) -> Decision:
+    """A party cannot sign for now. A confirmation that waits for its turn is forgotten; a made signature stands."""
+    party = contract.of(identity)
+    if party is None or contract.state.ended:
+        return contract, ()
+    if reason not in party.held:
+        party = party.model_copy(update={"held": (*party.held, reason)})
+    return _forget(_with(contract, party), party)
+
+
+def release(contract: Contract, identity: IdentityId, reason: Code) -> Decision:
+    """One ground why a party could not sign has ended; the others, if any, remain."""
+    party = contract.of(identity)
+    if party is None or contract.state.ended or reason not in party.held:
+        return contract, ()
+    held = tuple(each for each in party.held if each != reason)
+    return _with(contract, party.model_copy(update={"held": held})), ()
+
+
+def reconsider(contract: Contract, identity: IdentityId) -> Decision:
+    """Something about a party changed (name, level, representative): a confirmation that waits is forgotten."""
+    party = contract.of(identity)
+    if party is None or contract.state.ended:
+        return contract, ()
+    return _forget(contract, party)
+
+
+# --- what the signer and the verifier say --------------------------------------------------------------------------
+
+
+def hear_signed(contract: Contract, fact: DocumentSigned) -> Decision:
+    """The signer claims a signature. Nothing is believed before the verifier has judged the file.
+
+    Raises:
+        Refused: nobody ordered this signature.
+    """
+    party = contract.party(fact.slot)
+    if contract.state.ended or (party.state is not SlotState.REQUESTED and party.signed == fact.signed):
+        return contract, ()
+    move = _allowed(Trigger.HEAR_SIGNED, contract, party)
+    _as_ordered(party, base=fact.base)
+    if (fact.shown, fact.certificate, fact.identity) != (party.shown, party.certificate, party.identity):
+        raise _not_ordered(party.slot, "a signature with another certificate or on another approval")
+    return _with(contract, party.model_copy(update={"state": move.slot_after, "signed": fact.signed})), ()
+
+
+def hear_refused(contract: Contract, fact: SigningRefused) -> Decision:
+    """The signer would not sign; the party may confirm anew, the next one who confirmed has its turn.
+
+    Raises:
+        Refused: nobody ordered this signature.
+    """
+    party = contract.party(fact.slot)
+    if contract.state.ended:
+        return contract, ()
+    move = _allowed(Trigger.HEAR_REFUSED, contract, party)
+    _as_ordered(party, base=fact.base)
+    return _onward(_with(contract, _cleared(party, move, fact.reason)))
+
+
+def hear_verified(contract: Contract, fact: SignatureVerified) -> Decision:
+    """The verifier passed the file: it is released, the next party's turn comes or the contract is complete.
+
+    A file below the agreed level voids the contract. May be heard before the signer's own claim: the two come by
+    different ways.
+
+    Raises:
+        Refused: nobody ordered this signature.
+    """
+    party = contract.party(fact.slot)
+    if contract.state.ended or (party.state is SlotState.VERIFIED and party.signed == fact.signed):
+        return contract, ()
+    _allowed(Trigger.HEAR_VERIFIED, contract, party)
+    _as_ordered(party, base=fact.base, signed=fact.signed)
+    judged = party.model_copy(update={"signed": fact.signed, "report": fact.report})
+    if _rank(fact.level) < _rank(contract.terms.level):
+        move = _allowed(Trigger.HEAR_REJECTED, contract, party)
+        return _void(contract, judged, move, Code("level-not-reached"))
+    verified = judged.model_copy(update={"state": SlotState.VERIFIED, "reason": None})
+    released = _with(contract, verified).model_copy(update={"latest": fact.signed})
+    if any(each.state is not SlotState.VERIFIED for each in released.parties):
+        return _onward(released)
+    move = _allowed(Trigger.COMPLETE, released)
+    done = ContractCompleted(
+        contract=contract.id,
+        document=fact.signed,
+        signatures=len(released.parties),
+        level=fact.level,
+        report=fact.report,
+    )
+    return _after(released, move), (done,)
+
+
+def hear_rejected(contract: Contract, fact: SignatureRejected) -> Decision:
+    """The verifier rejected the file: it is never released and the contract is void.
+
+    Raises:
+        Refused: nobody ordered this signature.
+    """
+    party = contract.party(fact.slot)
+    if contract.state.ended:
+        return contract, ()
+    move = _allowed(Trigger.HEAR_REJECTED, contract, party)
+    _as_ordered(party, base=fact.base, signed=fact.signed)
+    judged = party.model_copy(update={"signed": fact.signed, "report": fact.report})
+    return _void(contract, judged, move, fact.reason)
+
+
+# --- the table at work ---------------------------------------------------------------------------------------------
+
+
+def _allowed(trigger: Trigger, contract: Contract, party: Party | None = None) -> Move:
+    """The row of the table for this move.
+
+    Raises:
+        Refused: there is none.
+    """
+    rows = [move for move in LIFECYCLE if move.trigger is trigger]
+    open_rows = [move for move in rows if contract.state in move.contract]
+    if not open_rows:
+        named = _either(state.value for move in rows for state in move.contract)
+        raise Refused(
+            f"contract-{contract.state.value}",
+            found=f"a contract that is {contract.state.value}",
+            expected=f"a contract that is {named}",
+            remedy=_remedy_of(contract.state),
+            status=409,
+        )
+    for move in open_rows:
+        if party is None or party.state in move.slot:
+            return move
+    if party is None:  # pragma: no cover - a contract row without a slot always matches
+        raise AssertionError(trigger)
+    code, remedy = _WHY_NOT[party.state]
+    raise Refused(
+        code,
+        found=f"the slot {party.slot} is {party.state.value}",
+        expected=f"a slot that is {_either(state.value for move in open_rows for state in move.slot)}",
+        remedy=remedy,
+        status=409,
+    )
+
+
+def _remedy_of(state: State) -> str:
+    if state is State.DRAFT:
+        return "send the contract first"
+    return "nothing can be done with it any more; draft a new contract" if state.ended else "read the contract again"
+
+
+_WHY_NOT: dict[SlotState, tuple[str, str]] = {
+    SlotState.WAITING: ("out-of-turn", "wait until the parties before have signed; an invitation follows"),
+    SlotState.INVITED: ("not-requested", "the party has yet to confirm"),
+    SlotState.CONFIRMED: ("already-confirmed", "nothing is left to do: the signature follows when its turn comes"),
+    SlotState.REQUESTED: ("signing-in-progress", "wait for the outcome; the signature has been ordered"),
+    SlotState.SIGNED: ("signing-in-progress", "wait for the outcome; the signature is being judged"),
+    SlotState.VERIFIED: ("slot-already-signed", "nothing is left to do: this slot holds a verified signature"),
+    SlotState.DECLINED: ("slot-declined", "draft the contract anew"),
+    SlotState.REJECTED: ("slot-rejected", "draft the contract anew"),
+    SlotState.BARRED: ("slot-barred", "draft the contract anew"),
+}
+
+
+def _onward(contract: Contract, *said: ContractFact) -> Decision:
+    """What follows by itself: invite those whose turn has come, order one signature if none is outstanding."""
+    rest = [party for party in contract.parties if party.state is not SlotState.VERIFIED]
+    turn = min((party.order for party in rest), default=0)
+    for party in rest:
+        if party.order == turn and party.state is SlotState.WAITING:
+            move = _allowed(Trigger.INVITE, contract, party)
+            contract = _with(contract, party.model_copy(update={"state": move.slot_after}))
+    if contract.outstanding is not None:
+        return contract, said
+    for index, party in enumerate(contract.parties):
+        if party.state is SlotState.CONFIRMED:
+            ordered, request = _request(contract, index)
+            return ordered, (*said, request)
+    return contract, said
+
+
+def _request(contract: Contract, index: int) -> tuple[Contract, SigningRequested]:
+    party = contract.parties[index]
+    move = _allowed(Trigger.REQUEST, contract, party)
+    if party.shown is None or party.activation is None or party.credential is None or party.certificate is None:
+        raise AssertionError(f"the slot {party.slot} is confirmed without an approval")
+    request = SigningRequested(
+        contract=contract.id,
+        slot=party.slot,
+        index=index,
+        identity=party.identity,
+        credential=party.credential,
+        certificate=party.certificate,
+        base=contract.revision,
+        shown=party.shown,
+        activation=party.activation,
+        level=contract.terms.level,
+        placement=party.placement,
+    )
+    return _with(contract, party.model_copy(update={"state": move.slot_after, "base": contract.revision})), request
+
+
+def _with(contract: Contract, party: Party) -> Contract:
+    parties = tuple(party if each.slot == party.slot else each for each in contract.parties)
+    return contract.model_copy(update={"parties": parties})
+
+
+def _after(contract: Contract, move: Move, reason: Code | None = None) -> Contract:
+    return contract.model_copy(update={"state": move.contract_after, "reason": reason})
+
+
+def _void(contract: Contract, party: Party, move: Move, reason: Code) -> Decision:
+    barred = party.model_copy(update={"state": move.slot_after, "reason": reason})
+    fact = ContractVoided(contract=contract.id, slot=party.slot, reason=reason)
+    return _after(_with(contract, barred), move, reason), (fact,)
+
+
+def _forget(contract: Contract, party: Party) -> Decision:
+    if party.state is not SlotState.CONFIRMED:
+        return contract, ()
+    move = _allowed(Trigger.FORGET, contract, party)
+    return _with(contract, _cleared(party, move, Code("confirm-anew"))), ()
+
+
+def _cleared(party: Party, move: Move, reason: Code) -> Party:
+    """The party before its approval; what it approved and the claim about it are gone."""
+    gone = dict.fromkeys(("shown", "activation", "confirmed_at", "credential", "certificate", "base", "signed"))
+    return party.model_copy(update={**gone, "state": move.slot_after, "reason": reason})
+
+
+def _was_shown(contract: Contract, shown: Digest) -> None:
+    if shown not in (contract.document, contract.revision):
+        raise Refused(
+            "digest-not-shown",
+            found=f"an approval of {shown.short}",
+            expected=f"the document {contract.document.short} or its latest revision {contract.revision.short}",
+            remedy="show the party the contract as it stands now and let it decide on that digest",
+        )
+
+
+def _in_time(contract: Contract, now: datetime) -> None:
+    if now >= contract.deadline:
+        raise Refused(
+            "deadline-passed",
+            found=f"a confirmation at {now.isoformat()}",
+            expected=f"one before the deadline {contract.deadline.isoformat()}",
+            remedy="ask the sender for a new contract",
+            status=409,
+        )
+
+
+def _as_ordered(party: Party, *, base: Digest, signed: Digest | None = None) -> None:
+    if base != party.base:
+        raise _not_ordered(party.slot, f"a signature on {base.short}")
+    if signed is not None and party.signed not in (None, signed):
+        raise _not_ordered(party.slot, f"a verdict on {signed.short}, which is not the file the signer made")
+
+
+def _not_ordered(slot: Slot, what: str) -> Refused:
+    return Refused(
+        "not-as-ordered",
+        found=f"for the slot {slot}: {what}",
+        expected="the signature that was ordered",
+        remedy="nothing changes here; look into the speaker of this fact",
+        status=409,
+    )
+
+
+def _not_the_party(slot: Slot) -> Refused:
+    return Refused(
+        "not-the-party",
+        found=f"an activation of another e-identity than the one that holds the slot {slot}",
+        expected="the party's own activation",
+        remedy="let the party itself approve",
+        status=403,
+    )
+
+
+def _rank(level: BaselineLevel) -> int:
+    return list(BaselineLevel).index(level)
+
+
+def _either(words: Iterable[str]) -> str:
+    return " or ".join(dict.fromkeys(words))
+
+
+def lifecycle_markdown() -> str:
+    """The table for people: the documents are drawn from it, never written by hand."""
+    lines = [
+        "| what happens | contract is | slot is | slot becomes | contract becomes | said | when |",
+        "|" + "---|" * 7,
+    ]
+    for move in LIFECYCLE:
+        cells = (
+            move.trigger.value,
+            _either(state.value for state in State if state in move.contract),
+            _either(state.value for state in SlotState if state in move.slot) or "-",
+            move.slot_after.value if move.slot_after else "-",
+            move.contract_after.value if move.contract_after else "-",
+            ", ".join(fact.name() for fact in move.says) or "-",
+            move.when,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
