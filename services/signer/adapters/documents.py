@@ -14,6 +14,7 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.fields import enumerate_sig_fields
 
 from events.errors import Refused
+from services.signer.adapters.pages import look
 
 LIBRARY_FAULTS = (
     PdfError,
@@ -97,7 +98,7 @@ def may_be_signed(writer: Revision) -> None:
     Raises:
         Refused: a dynamic (XFA) form, or a certification that allows no change.
     """
-    form = writer.root.get("/AcroForm")
+    form = look(writer.root, "/AcroForm")
     if isinstance(form, generic.DictionaryObject) and "/XFA" in form:
         raise Refused(
             "pdf-xfa",
@@ -105,12 +106,12 @@ def may_be_signed(writer: Revision) -> None:
             expected="a PDF whose pages are the document",
             remedy="print the form to a PDF and send that",
         )
-    permissions = writer.root.get("/Perms")
-    certification = permissions.get("/DocMDP") if isinstance(permissions, generic.DictionaryObject) else None
+    permissions = look(writer.root, "/Perms")
+    certification = look(permissions, "/DocMDP") if isinstance(permissions, generic.DictionaryObject) else None
     if isinstance(certification, generic.DictionaryObject):
-        for reference in certification.get("/Reference", ()):
-            parameters = reference.get_object().get("/TransformParams", {})
-            if parameters.get("/P", 2) == 1:
+        for reference in look(certification, "/Reference", ()):
+            parameters = look(reference.get_object(), "/TransformParams", {})
+            if look(parameters, "/P", 2) == 1:
                 raise Refused(
                     "pdf-locked",
                     found="a PDF certified with no changes allowed",
@@ -122,12 +123,12 @@ def may_be_signed(writer: Revision) -> None:
 def fields_of(writer: Revision) -> tuple[generic.DictionaryObject, generic.ArrayObject]:
     """The interactive form and its fields, made where absent."""
     root = writer.root
-    form = root.get("/AcroForm")
+    form = look(root, "/AcroForm")
     if not isinstance(form, generic.DictionaryObject):
         form = generic.DictionaryObject()
         root[pdf_name("/AcroForm")] = writer.add_object(form)
         writer.update_root()
-    fields = form.get("/Fields")
+    fields = look(form, "/Fields")
     if not isinstance(fields, generic.ArrayObject):
         fields = generic.ArrayObject()
         form[pdf_name("/Fields")] = fields
@@ -199,7 +200,7 @@ def add_field(
     fields.append(reference)
     writer.update_container(fields)
     content = generic.IndirectObject(page.idnum, page.generation, writer).get_object()
-    if isinstance(content.get("/Annots"), generic.ArrayObject):
+    if isinstance(look(content, "/Annots"), generic.ArrayObject):
         content["/Annots"].append(reference)
         writer.update_container(content["/Annots"])
     else:
@@ -211,7 +212,7 @@ def add_field(
 def flag_signatures(writer: Revision) -> None:
     """Say in the form that there are signatures and that only additions are allowed (ISO 32000-2 table 225)."""
     form, _ = fields_of(writer)
-    flags = form.get("/SigFlags", 0)
+    flags = look(form, "/SigFlags", 0)
     wanted = (int(flags) if isinstance(flags, int) else 0) | 3
     if flags != wanted:
         form[pdf_name("/SigFlags")] = generic.NumberObject(wanted)

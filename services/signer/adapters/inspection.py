@@ -17,6 +17,7 @@ from events.errors import Refused
 from events.values import BaselineLevel
 from services.signer.adapters import chains
 from services.signer.adapters.documents import LIBRARY_FAULTS, open_reader
+from services.signer.adapters.pages import look
 
 TIMED = (BaselineLevel.T, BaselineLevel.LT, BaselineLevel.LTA)
 LASTING = (BaselineLevel.LT, BaselineLevel.LTA)
@@ -81,7 +82,7 @@ def _check_signature(output: bytes, value: generic.DictionaryObject, certificate
     digest, begins, end = _ranges(output, value)
     if begins < len(base):
         raise _not_ours("a signature within the input", "one after it")
-    if value.get("/SubFilter") != "/ETSI.CAdES.detached" or "/M" not in value or "/Cert" in value:
+    if look(value, "/SubFilter") != "/ETSI.CAdES.detached" or "/M" not in value or "/Cert" in value:
         raise _not_ours("a signature dictionary that is not PAdES", "SubFilter ETSI.CAdES.detached, /M and no /Cert")
     signed = _signed_data(value)
     if len(signed["signer_infos"]) != 1 or signed["encap_content_info"]["content_type"].native != "data":
@@ -125,9 +126,9 @@ def _check_imprint(token: cms.SignedData, digest: bytes) -> None:
 
 
 def _check_store(reader: PdfFileReader, value: generic.DictionaryObject) -> None:
-    store = reader.root.get("/DSS", {})
+    store = look(reader.root, "/DSS", {})
     mark = "/" + hashlib.sha1(bytes(value.raw_get("/Contents"))).hexdigest().upper()  # noqa: S324 - a VRI key
-    if mark not in store.get("/VRI", {}) or not (store.get("/OCSPs") or store.get("/CRLs")):
+    if mark not in look(store, "/VRI", {}) or not (look(store, "/OCSPs") or look(store, "/CRLs")):
         raise _not_ours("no validation data for this signature", "a DSS with it (PAdES-BASELINE-LT)")
 
 
@@ -136,7 +137,7 @@ def _check_closing(output: bytes, signatures: dict[str, Any]) -> int:
     furthest = 0
     for item in signatures.values():
         value = item.get_object()
-        if value.get("/SubFilter") == "/ETSI.RFC3161":
+        if look(value, "/SubFilter") == "/ETSI.RFC3161":
             digest, _, end = _ranges(output, value)
             if end == len(output):
                 _check_imprint(_signed_data(value), digest)

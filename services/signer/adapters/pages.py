@@ -59,6 +59,15 @@ class Page:
         ]
 
 
+def look(container: Any, key: str, default: Any = None) -> Any:
+    """What a PDF dictionary holds under a key, references followed; null counts as absent."""
+    try:
+        found = container[key]
+    except KeyError:
+        return default
+    return default if isinstance(found, generic.NullObject) else found
+
+
 def pages_of(handler: PdfHandler) -> list[Page]:
     """Every page in order; the tree's own counts are not believed.
 
@@ -111,7 +120,7 @@ def _page(ref: generic.Reference, content: generic.DictionaryObject, inherited: 
         left, bottom, right, top = media
     try:
         rotation = round(float(inherited.get("/Rotate", 0)) / 90) * 90 % 360
-        unit = float(content.get("/UserUnit", 1))
+        unit = float(look(content, "/UserUnit", 1))
     except (TypeError, ValueError):
         rotation, unit = 0, 1.0
     return Page(ref, left, bottom, right, top, rotation, unit if 0 < unit < 1000 else 1.0)

@@ -34,7 +34,7 @@ from pyhanko_certvalidator.registry import SimpleCertificateStore
 from events.errors import AntinError, Refused, Unavailable
 from events.values import BaselineLevel, Digest
 from services.signer.adapters import documents, inspection, stamps
-from services.signer.adapters.pages import Page, pages_of
+from services.signer.adapters.pages import Page, look, pages_of
 from services.signer.model import (
     Box,
     Evidence,
@@ -132,7 +132,7 @@ class PyhankoWriter:
         return SignedRevision(output, Digest.of(output), order.field, order.level, order.signed_at)
 
     async def _signature(self, pdf: bytes, order: SigningOrder, *, stamped_time: bool) -> tuple[bytes, bytes, Evidence]:
-        """The signed revision, the padded `/Contents` in it, and the timestamp authority's status material."""
+        """The signed revision, the `/Contents` in it with its padding, and the timestamp authority's status material."""
         certificates = sum(len(item) for item in order.chain)
         room = SIGNATURE_ROOM + certificates + (self._authority.room if stamped_time else 0)
         opened = await _off_loop(_prepare_signature, pdf, order, 2 * room)
@@ -152,7 +152,7 @@ class PyhankoWriter:
                 material = await self._status.evidence(token.path)
         signed = await _off_loop(lambda: opened.fill(content.dump()))
         start, end = opened.gap
-        return signed, signed[start + 1 : end - 1], material
+        return signed, bytes.fromhex(signed[start + 1 : end - 1].decode("ascii")), material
 
     async def _prolong(self, signed: bytes, contents: bytes, evidence: Evidence, *, closed: bool) -> bytes:
         """Add the DSS in a revision of its own and, if `closed`, a document timestamp over it."""
@@ -261,7 +261,7 @@ def _prepare_signature(pdf: bytes, order: SigningOrder, room: int) -> _Open:
         field = existing.get_object()
         widget = get_single_field_annot(field)
         page = _page_of(widget, pages)
-        rect = tuple(float(value) for value in widget.get("/Rect", NOWHERE))
+        rect = tuple(float(value) for value in look(widget, "/Rect", NOWHERE))
         writer.update_container(field)
         writer.update_container(widget)
     if order.stamped and rect[0] != rect[2] and rect[1] != rect[3]:
@@ -302,7 +302,7 @@ def _page_of(widget: generic.DictionaryObject, pages: list[Page]) -> Page:
             return page
     for page in pages:
         content: Any = page.ref.get_object()
-        annotations = content.get("/Annots", ())
+        annotations = look(content, "/Annots", ())
         if any(item.get_object() is widget for item in annotations):
             return page
     return pages[-1]
