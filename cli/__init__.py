@@ -1,1 +1,1 @@
-"""The command `antin`: composes the services into one process and talks to people. The only room that sees all others."""
+"""The command `antin`: composes the services into one process and talks to people. It alone sees all other rooms."""

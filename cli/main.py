@@ -24,7 +24,7 @@ app = App(
 @app.command
 def demo(
     *,
-    out: Annotated[Path, Parameter(help="folder for signed.pdf, report, evidence, events and anchors")] = Path("var/demo"),
+    out: Annotated[Path, Parameter(help="folder for the signed PDF, report, evidence and events")] = Path("var/demo"),
     contract: Annotated[Path | None, Parameter(help="a PDF of yours; without it one is made from a template")] = None,
 ) -> int:
     """Run the main job once: identities, certificates, a contract signed by three, verified, notified.
