@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -236,12 +236,20 @@ class RedeemedPermit:
     attributes: Digest
 
 
-def begins_with(base: bytes, shown: Digest, earlier: Iterable[int]) -> bool:
-    """Whether `shown` is the digest of `base` or of one of its beginnings whose lengths (octets) are `earlier`."""
-    view = memoryview(base)
-    return any(
-        hashlib.sha256(view[:size]).digest() == shown.raw for size in (len(base), *earlier) if 0 < size <= len(base)
-    )
+def continues(base: bytes, shown: bytes) -> None:
+    """The revision to sign is what was shown, or what was shown with additions after it.
+
+    Raises:
+        Refused: it does not begin with the bytes that were shown.
+    """
+    if not base.startswith(shown):
+        raise Refused(
+            "not-what-was-shown",
+            found="a revision that does not begin with the one the party saw",
+            expected="the shown bytes, unchanged, with at most other signatures after them",
+            remedy="show the present revision to the party and ask again",
+            status=409,
+        )
 
 
 # --- certificates and their status ---------------------------------------------------------------------------------

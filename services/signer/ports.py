@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from events.values import CertificateProfile, CredentialId, Digest, IdentityId
+from events.values import CertificateProfile, ContractId, CredentialId, Digest, IdentityId, Slot
 from services.signer.model import (
     Evidence,
     Permit,
@@ -40,6 +40,10 @@ class KeyStore(Protocol):
             Refused: no such key.
             Unavailable: the store cannot be read.
         """
+        ...
+
+    async def algorithm(self, credential: CredentialId) -> SigningAlgorithm | None:
+        """The algorithm of the credential's key, or none where there is no key."""
         ...
 
     async def sign(self, permit: RedeemedPermit) -> bytes:
@@ -107,16 +111,17 @@ class PadesWriter(Protocol):
 class Permits(Protocol):
     """Verifies activations and lets each be redeemed once."""
 
-    def verify(self, activation: bytes) -> Permit:
+    async def verify(self, activation: bytes) -> Permit:
         """The permit in an activation (compact JWS).
 
         Raises:
             Refused: the signature, issuer, audience or a claim is wrong.
+            Unavailable: the authority's keys cannot be had.
         """
         ...
 
-    async def redeem(self, permit: Permit, redemption: Redemption) -> Redemption:
-        """Redeem the permit, or find the same redemption again.
+    async def redeem(self, redemption: Redemption) -> Redemption:
+        """Redeem a permit, durably, before the key moves; the same work finds its redemption again.
 
         Raises:
             Refused: it was redeemed for something else.
@@ -156,14 +161,50 @@ class Credentials(Protocol):
         """The credential as last told, if it was."""
         ...
 
-
-class Artefacts(Protocol):
-    """Create-only storage of signed revisions under deterministic names."""
-
-    async def find(self, name: str) -> bytes | None:
-        """The finished artefact of that name, if any."""
+    async def keep(self, credential: Credential) -> None:
+        """Write the credential as it is now."""
         ...
 
-    async def publish(self, name: str, data: bytes) -> bytes:
-        """Publish under a name that is free; if it was taken, what stands there already is returned instead."""
+
+class Slots(Protocol):
+    """What the signer remembers of slots: when approvals were given, what was signed."""
+
+    async def approved(self, activation: Digest) -> datetime | None:
+        """When the approval with this activation was given, if that was heard."""
+        ...
+
+    async def note_approval(self, activation: Digest, at: datetime) -> None:
+        """Remember when an approval was given; the first time counts."""
+        ...
+
+    async def signed(self, contract: ContractId, slot: Slot) -> Digest | None:
+        """The signed revision of the slot, if there is one."""
+        ...
+
+    async def note_signed(self, contract: ContractId, slot: Slot, base: Digest, signed: Digest, at: datetime) -> None:
+        """Remember that the slot is signed; at most once per slot."""
+        ...
+
+
+class Vault(Protocol):
+    """Bytes by digest, and create-only names."""
+
+    async def keep(self, data: bytes) -> Digest:
+        """Store bytes; their digest."""
+        ...
+
+    async def fetch(self, digest: Digest) -> bytes:
+        """The bytes with this digest.
+
+        Raises:
+            Unavailable: they cannot be had now.
+        """
+        ...
+
+    async def publish(self, name: str, data: bytes) -> tuple[Digest, bool]:
+        """Give an artefact its name, once; the digest the name holds now, and whether it is ours."""
+        ...
+
+    async def published(self, name: str) -> Digest | None:
+        """The digest an artefact's name holds, if it was published."""
         ...

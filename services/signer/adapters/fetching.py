@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import aiohttp
-
 from events.errors import Unavailable
+from services.runtime.outbound import Outbound
 
 
 async def fetch(
-    session: aiohttp.ClientSession,
+    outbound: Outbound,
     method: str,
     url: str,
     *,
@@ -33,24 +30,13 @@ async def fetch(
     if accept:
         headers["Accept"] = accept
     try:
-        async with (
-            asyncio.timeout(timeout),
-            session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer,
-        ):
-            if answer.status != 200:
-                raise _unavailable(code, f"HTTP status {answer.status} from the {what}", "200")
-            parts: list[bytes] = []
-            size = 0
-            async for part in answer.content.iter_chunked(65536):
-                size += len(part)
-                if size > limit:
-                    raise _unavailable(code, f"more than {limit} octets from the {what}", f"at most {limit}")
-                parts.append(part)
-            return b"".join(parts), answer.content_type
-    except TimeoutError as fault:
-        raise _unavailable(code, f"no answer of the {what} within {timeout:g} s", "an answer in time") from fault
-    except (aiohttp.ClientError, OSError, ValueError) as fault:
-        raise _unavailable(code, f"no connection to the {what} ({type(fault).__name__})", "an answer") from fault
+        answer = await outbound.call(method, url, body=body, headers=headers, limit=limit, timeout=timeout)
+    except Unavailable as fault:
+        raise _unavailable(code, f"{fault.found} (the {what})", fault.expected) from fault
+    if answer.status != 200:
+        raise _unavailable(code, f"HTTP status {answer.status} from the {what}", "200")
+    named = {name.lower(): value for name, value in answer.headers.items()}
+    return answer.body, named.get("content-type", "").split(";")[0].strip().lower()
 
 
 def _unavailable(code: str, found: str, expected: str) -> Unavailable:

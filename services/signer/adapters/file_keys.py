@@ -79,6 +79,11 @@ class FileKeys:
             )
         return await asyncio.to_thread(self._csr, credential, challenge)
 
+    async def algorithm(self, credential: CredentialId) -> SigningAlgorithm | None:
+        """The algorithm of the credential's key, or none where there is no key."""
+        found = await asyncio.to_thread(self._file_of, credential)
+        return found[0] if found else None
+
     async def sign(self, permit: RedeemedPermit) -> bytes:
         """The raw signature over the permit's attributes digest (RFC 8017 clause 8, FIPS 186-5; ECDSA in DER).
 

@@ -132,7 +132,7 @@ class PyhankoWriter:
         return SignedRevision(output, Digest.of(output), order.field, order.level, order.signed_at)
 
     async def _signature(self, pdf: bytes, order: SigningOrder, *, stamped_time: bool) -> tuple[bytes, bytes, Evidence]:
-        """The signed revision, the `/Contents` in it with its padding, and the timestamp authority's status material."""
+        """The signed revision, the `/Contents` in it with its padding, the timestamp authority's material."""
         certificates = sum(len(item) for item in order.chain)
         room = SIGNATURE_ROOM + certificates + (self._authority.room if stamped_time else 0)
         opened = await _off_loop(_prepare_signature, pdf, order, 2 * room)

@@ -23,7 +23,7 @@ FONT_FILE = Path(__file__).parent.parent / "fonts" / "NotoSans-Regular.ttf"
 VIETNAM = timezone(timedelta(hours=7))
 LEADING = 1.28
 ASCENT, DESCENT = 1.069, 0.293
-LARGEST, SMALLEST = 9.0, 2.5
+LARGEST, SMALLEST, PER_HEIGHT = 11.0, 0.25, 6.2
 PADDING = 3.0
 BAR = 1.6
 
@@ -100,11 +100,14 @@ def fold(paragraphs: tuple[str, ...], width: float, size: float) -> list[str]:
 
 
 def fit(paragraphs: tuple[str, ...], width: float, height: float) -> tuple[float, list[str]]:
-    """The largest size (points) at which all lines fit the box, and the lines. Nothing is left out, ever."""
-    size = LARGEST
+    """A size (points) at which all lines fit the box, and the lines. Nothing is left out, ever.
+
+    The size follows the box, so that stamps of one size carry letters of one size unless a name needs more lines.
+    """
+    size = min(LARGEST, height / PER_HEIGHT * 1.15)
     while True:
         lines = fold(paragraphs, width, size)
-        if (len(lines) - 1) * LEADING * size + (ASCENT + DESCENT) * size <= height or size <= SMALLEST / 10:
+        if (len(lines) - 1) * LEADING * size + (ASCENT + DESCENT) * size <= height or size <= SMALLEST:
             return size, lines
         size *= 0.97
 

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from urllib.parse import urlsplit
 
-import aiohttp
 from asn1crypto import crl as asn1_crl
 from asn1crypto import keys
 from asn1crypto import ocsp as asn1_ocsp
@@ -24,6 +23,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from events.errors import Refused, Unavailable
 from events.values import Digest
 from services.runtime.clock import Clock
+from services.runtime.outbound import Outbound
 from services.signer.adapters import chains
 from services.signer.adapters.fetching import fetch
 from services.signer.model import CLOCK_SKEW, Evidence, PreSignCheck, Role, Standing, StatusRow
@@ -50,7 +50,7 @@ class OnlineStatus:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        outbound: Outbound,
         anchors: Sequence[x509.Certificate],
         clock: Clock,
         *,
@@ -59,7 +59,7 @@ class OnlineStatus:
         limit: int = 4_000_000,
         oldest: timedelta = timedelta(hours=24),
     ) -> None:
-        self._session = session
+        self._outbound = outbound
         self._anchors = tuple(anchors)
         self._pool = tuple(pool)
         self._clock = clock
@@ -167,7 +167,7 @@ class OnlineStatus:
             .build()
         )
         body, _ = await fetch(
-            self._session,
+            self._outbound,
             "POST",
             url,
             what="OCSP responder",
@@ -185,7 +185,7 @@ class OnlineStatus:
         self, url: str, certificate: x509.Certificate, issuer: x509.Certificate, blank: StatusRow
     ) -> _Known:
         body, _ = await fetch(
-            self._session, "GET", url, what="CRL", code="crl", timeout=self._timeout, limit=self._limit
+            self._outbound, "GET", url, what="CRL", code="crl", timeout=self._timeout, limit=self._limit
         )
         row, der = judge_crl(body, certificate, issuer, blank)
         return _Known(row, Evidence(crls=(der,)), row.next_update)

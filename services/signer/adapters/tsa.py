@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import aiohttp
 from asn1crypto import algos, cms, tsp
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -18,6 +17,7 @@ from pyhanko.sign.timestamps import TimeStamper
 from events.errors import Refused, Unavailable
 from events.values import Digest
 from services.runtime.clock import Clock
+from services.runtime.outbound import Outbound
 from services.signer.adapters import chains
 from services.signer.adapters.fetching import fetch
 from services.signer.model import Token
@@ -35,7 +35,7 @@ class Rfc3161Authority:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        outbound: Outbound,
         url: str,
         anchors: Sequence[x509.Certificate],
         clock: Clock,
@@ -45,7 +45,7 @@ class Rfc3161Authority:
         timeout: float = 5.0,
         limit: int = 64_000,
     ) -> None:
-        self._session = session
+        self._outbound = outbound
         self._url = url
         self._anchors = tuple(anchors)
         self._pool = tuple(pool)
@@ -76,7 +76,7 @@ class Rfc3161Authority:
             }
         )
         body, kind = await fetch(
-            self._session,
+            self._outbound,
             "POST",
             self._url,
             what="timestamp authority",
