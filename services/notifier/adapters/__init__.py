@@ -1,0 +1,1 @@
+"""Where the notifier knows a library: SQL, sealing, HTTP, the loop that delivers."""
