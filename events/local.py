@@ -89,33 +89,40 @@ class _Reader:
         self._open: set[int] = set()
         self._shelf: dict[str, deque[tuple[float, Delivery]]] = {}
         self._saved = 0
+        self._behind: dict[str, int] = {}
         self._moved = asyncio.Event()
         self._fault: BaseException | None = None
 
     async def run(self) -> None:
         known = await self._log.cursors(self._group)
-        behind = {topic: known.get(topic, 0) for topic in self._topics}
+        behind = self._behind = {topic: known.get(topic, 0) for topic in self._topics}
         after = self._saved = min(behind.values(), default=0)
+        shelved: set[int] = set()
         for parked in await self._log.parked(self._group):
             self._put_aside(parked.delivery, parked.wait)
+            shelved.add(parked.delivery.offset)
         retries = asyncio.create_task(self._retry(), name=f"{self._group}-retries")
+        news: asyncio.Task[None] | None = None
         try:
             while True:
                 if retries.done():
                     retries.result()
                 if self._fault is not None:
                     raise self._fault
+                news = self._listen_for_news(news)
+                self._moved.clear()
                 room = self._window - len(self._open)
                 found = await self._log.read(self._topics, after, room) if room > 0 else ()
                 for delivery in found:
                     after = delivery.offset
-                    if delivery.offset > behind[delivery.topic]:
+                    # A crash may have come between parking and moving the cursor: what is shelved is not taken twice.
+                    if delivery.offset > behind[delivery.topic] and delivery.offset not in shelved:
                         self._start(delivery)
                 await self._save(after)
                 if not found:
-                    await self._idle()
+                    await self._idle(news)
         finally:
-            tasks = [retries, *self._tails.values()]
+            tasks = [retries, *self._tails.values(), *([news] if news is not None else [])]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -158,18 +165,25 @@ class _Reader:
         """Move the cursors to just below the oldest delivery still in flight."""
         done = min(self._open) - 1 if self._open else after
         if done > self._saved:
-            await self._log.advance(self._group, self._topics, done)
+            # A topic that is new to the group starts at the beginning and must not pull the others back.
+            topics = [topic for topic in self._topics if self._behind[topic] < done]
+            await self._log.advance(self._group, topics, done)
             self._saved = done
 
-    async def _idle(self) -> None:
+    def _listen_for_news(self, before: asyncio.Task[None] | None) -> asyncio.Task[None]:
+        """Begun before the log is read, so that what is said between reading and waiting wakes us too."""
+        if before is not None and not before.done():
+            return before
+        return asyncio.create_task(self._log.news(self._poll), name=f"{self._group}-news")
+
+    async def _idle(self, news: asyncio.Task[None]) -> None:
         """Wait for news in the log or for a place in the window."""
-        self._moved.clear()
-        news = asyncio.create_task(self._log.news(self._poll))
         moved = asyncio.create_task(self._moved.wait())
-        _, rest = await asyncio.wait([news, moved], timeout=self._poll, return_when=asyncio.FIRST_COMPLETED)
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
+        try:
+            await asyncio.wait([news, moved], timeout=self._poll, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            moved.cancel()
+            await asyncio.gather(moved, return_exceptions=True)
 
     async def _retry(self) -> None:
         """Try the first delivery of each waiting key when it is due, keys side by side."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import secrets
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from secrets import token_bytes
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -14,15 +14,20 @@ from events.errors import Refused
 
 def new_secret() -> str:
     """A fresh signing secret: `whsec_` and 32 random octets in base64."""
-    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    return "whsec_" + base64.b64encode(token_bytes(32)).decode()
 
 
-def headers_for(secret: str, message: str, moment: datetime, body: bytes) -> dict[str, str]:
-    """The three headers that go with `body`. `message` is the constant `webhook-id` of every attempt."""
+def headers_for(secrets: Sequence[str], message: str, moment: datetime, body: bytes) -> dict[str, str]:
+    """The three headers that go with `body`: one signature by each secret, so that a secret can be replaced in peace.
+
+    `message` is the constant `webhook-id` of every attempt.
+    """
+    # In UTC, because the library drops the offset instead of converting.
+    at = moment.astimezone(UTC)
     return {
         "webhook-id": message,
-        "webhook-timestamp": str(int(moment.timestamp())),
-        "webhook-signature": Webhook(secret).sign(message, moment, body.decode()),
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": " ".join(Webhook(secret).sign(message, at, body.decode()) for secret in secrets),
     }
 
 
