@@ -7,6 +7,7 @@ anywhere leads to redelivery and to the claim again.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,7 +23,7 @@ from events.fact import Fact
 from events.flow import topic_of
 from services.runtime.clock import Clock
 from services.runtime.database import Database, Tx
-from services.runtime.outbox import Outbox, new_id, upsert
+from services.runtime.outbox import Outbox, upsert
 from services.runtime.tables import inbox, jobs
 
 log = structlog.get_logger()
@@ -221,7 +222,9 @@ class Consumer:
             try:
                 identifier = str(delivery.event().id)
             except Malformed:
-                identifier = new_id()
+                # Named by its place in the log, so that it is buried once however often it is delivered.
+                place = f"{delivery.topic}/{delivery.partition}/{delivery.offset}"
+                identifier = str(uuid.uuid5(uuid.NAMESPACE_URL, place))
             known = sa.select(inbox.c.event).where(inbox.c.consumer == self._group, inbox.c.event == identifier)
             if (await tx.execute(known)).first() is None:
                 await tx.execute(inbox.insert().values(consumer=self._group, event=identifier, at=self._clock.now()))

@@ -18,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from events.errors import Unavailable
@@ -98,7 +99,7 @@ class Database:
             async with self._writer.begin() as conn:
                 tx = Tx(conn)
                 yield tx
-        except (DBAPIError, TimeoutError, ConnectionError) as fault:
+        except (DBAPIError, PoolTimeout, TimeoutError, ConnectionError) as fault:
             other = _as_unavailable(fault)
             if other is fault:
                 raise
@@ -112,7 +113,7 @@ class Database:
         try:
             async with self._reader.connect() as conn:
                 yield conn
-        except (DBAPIError, TimeoutError, ConnectionError) as fault:
+        except (DBAPIError, PoolTimeout, TimeoutError, ConnectionError) as fault:
             other = _as_unavailable(fault)
             if other is fault:
                 raise
@@ -141,7 +142,7 @@ def _as_unavailable(fault: Exception) -> Exception:
         or isinstance(fault, sa.exc.InterfaceError)
         or any(sign in str(fault.orig).lower() for sign in _WAITS)
     )
-    if lost or isinstance(fault, TimeoutError | ConnectionError):
+    if lost or isinstance(fault, PoolTimeout | TimeoutError | ConnectionError):
         return Unavailable(
             "database-unavailable",
             found=f"the database does not answer ({type(fault).__name__})",

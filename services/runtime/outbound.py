@@ -16,9 +16,12 @@ from yarl import URL
 
 from events.errors import Unavailable
 
+# Addresses that carry an IPv4 address in themselves, which a gateway may lead inside.
 _EMBEDDING = (
+    ipaddress.ip_network("::/96"),
     ipaddress.ip_network("2002::/16"),
     ipaddress.ip_network("64:ff9b::/96"),
+    ipaddress.ip_network("64:ff9b:1::/48"),
     ipaddress.ip_network("2001::/32"),
 )
 
@@ -74,8 +77,11 @@ class Outbound:
         headers: Mapping[str, str] | None = None,
         limit: int = 1 << 20,
         timeout: float | None = None,
+        cut: bool = False,
     ) -> Answer:
-        """One request. `document` is sent as JSON; answers above `limit` bytes are refused; `timeout` is in seconds.
+        """One request. `document` is sent as JSON; `timeout` is in seconds.
+
+        Answers above `limit` bytes are refused, or with `cut` only read that far.
 
         Raises:
             Unavailable: forbidden address, no connection, too slow, too large. Statuses are the caller's to judge.
@@ -102,6 +108,10 @@ class Outbound:
                 found = bytearray()
                 async for piece in reply.content.iter_chunked(64 * 1024):
                     found += piece
+                    if len(found) > limit and cut:
+                        del found[limit:]
+                        reply.close()
+                        break
                     if len(found) > limit:
                         raise _unavailable(target, f"an answer of more than {limit} bytes")
                 return Answer(reply.status, dict(reply.headers), bytes(found))
@@ -114,15 +124,33 @@ class Outbound:
         self._check(address)
         return socket.socket(family, kind, protocol)
 
+    def allows(self, host: str, port: int) -> bool:
+        """Whether an operator named this address; always false for names, which are judged once resolved."""
+        ip = _literal(host)
+        return ip is not None and f"{ip}:{port}" in self._allowed
+
+    def forbids(self, host: str, port: int) -> bool:
+        """Whether this address is sure to be refused; false for names, which are judged once resolved."""
+        ip = _literal(host)
+        return ip is not None and not self.allows(host, port) and _inside(ip)
+
     def _check(self, address: tuple[Any, ...]) -> None:
-        ip = ipaddress.ip_address(str(address[0]).split("%", 1)[0])
-        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        if f"{ip}:{address[1]}" in self._allowed:
-            return
-        hidden = isinstance(ip, ipaddress.IPv6Address) and any(ip in network for network in _EMBEDDING)
-        if not ip.is_global or ip.is_multicast or hidden:
+        if self.forbids(str(address[0]), int(address[1])):
             raise Forbidden("an address inside that no operator allowed")
+
+
+def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        ip = ipaddress.ip_address(host.split("%", 1)[0])
+    except ValueError:
+        return None
+    return ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None else ip
+
+
+def _inside(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if isinstance(ip, ipaddress.IPv6Address) and (ip.is_site_local or any(ip in network for network in _EMBEDDING)):
+        return True
+    return not ip.is_global or ip.is_multicast
 
 
 def _unavailable(target: URL, found: str) -> Unavailable:
@@ -130,5 +158,5 @@ def _unavailable(target: URL, found: str) -> Unavailable:
         "outside-unavailable",
         found=f"{found} from {target.host}:{target.port}",
         expected="an answer in time, of bounded size, from an allowed address",
-        remedy="it is tried again; an inner address must be named in ANTIN_OUTBOUND_ALLOW",
+        remedy="it is tried again; an inner address must be named in ANTIN_OUTSIDE__ALLOW",
     )

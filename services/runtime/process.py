@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ async def running(
         for service in services:
             for subscriber in service.subscribers:
                 consumer = Consumer(subscriber, platform.database, platform.outbox, platform.clock, owner)
-                listen = carrier.listen(subscriber.group, subscriber.topics, consumer.step)
+                listen = partial(carrier.listen, subscriber.group, subscriber.topics, consumer.step)
                 loops.append(asyncio.create_task(_forever(subscriber.group, listen), name=subscriber.group))
             loops.extend(asyncio.create_task(_regularly(timer), name=timer.name) for timer in service.timers)
         stack.push_async_callback(_stop, loops)
@@ -146,14 +147,19 @@ async def running(
         log.info("stopping")
 
 
-async def _forever(group: str, listen: Awaitable[None]) -> None:
-    try:
-        await listen
-    except asyncio.CancelledError:
-        raise
-    except Exception:
-        log.exception("listener-failed", group=group)
-        raise
+async def _forever(group: str, listen: Callable[[], Awaitable[None]]) -> None:
+    """Listen, and again when the database did not answer; any other fault ends it, and the process is not ready."""
+    while True:
+        try:
+            return await listen()
+        except asyncio.CancelledError:
+            raise
+        except Unavailable as wait:
+            log.warning("listener-waits", group=group, code=wait.code)
+            await asyncio.sleep(1.0)
+        except Exception:
+            log.exception("listener-failed", group=group)
+            raise
 
 
 async def _regularly(timer: Timer) -> None:

@@ -76,6 +76,7 @@ class Route:
     `body`: the JSON body's model; `parts`: names of multipart file parts, `body` is then the JSON part `body_part`.
     `raw`: media types taken as they are (Call.raw). `writes`: runs in one transaction and honours Idempotency-Key.
     `prepare`: runs before the transaction (slow checks, blobs); its result is Call.prepared. `limit`: bytes.
+    `once`: members of the answer that are shown the first time only and never remembered (secrets).
     """
 
     method: str
@@ -95,6 +96,7 @@ class Route:
     writes: bool = False
     prepare: Callable[[Call], Awaitable[Any]] | None = None
     limit: int = 64 * 1024
+    once: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     internal: bool = False
 
@@ -159,6 +161,10 @@ class Api:
             call.prepared = await route.prepare(call)
         async with self._database.write() as tx:
             if key is not None:
+                if tx.conn.dialect.name == "postgresql":
+                    # SQLite has one writer; here two requests with one key must take turns.
+                    turn = sa.func.hashtextextended(f"{scope} {key}", 0)
+                    await tx.execute(sa.select(sa.func.pg_advisory_xact_lock(turn)))
                 known = (await tx.execute(_known(scope, key))).first()
                 if known is not None:
                     return _again(known, fingerprint)
@@ -172,7 +178,7 @@ class Api:
                         fingerprint=fingerprint,
                         status=response.status,
                         media=response.headers[hdrs.CONTENT_TYPE],
-                        body=response.body or b"",
+                        body=_without(route.once, response.body),
                         at=self._clock.now(),
                     )
                 )
@@ -181,6 +187,13 @@ class Api:
 
 def _known(scope: str, key: str) -> sa.Select[Any]:
     return sa.select(idempotency).where(idempotency.c.scope == scope, idempotency.c.key == key)
+
+
+def _without(members: Sequence[str], body: Any) -> bytes:
+    if not members or not body:
+        return bytes(body or b"")
+    values = json.loads(body)
+    return json.dumps({name: value for name, value in values.items() if name not in members}).encode()
 
 
 def _again(known: Any, fingerprint: str) -> web.Response:
