@@ -1,0 +1,50 @@
+"""What the contracts need from outside: somebody who reads uploads, somebody who makes documents, a memory."""
+
+from __future__ import annotations
+
+from typing import Annotated, Protocol
+
+from pydantic import Field
+
+from events.fact import Value
+
+
+class Limits(Value):
+    """How much a document may ask of us."""
+
+    octets: Annotated[int, Field(ge=1024, description="Size of the file")] = 32 * 1024 * 1024
+    pages: Annotated[int, Field(ge=1)] = 2000
+    objects: Annotated[int, Field(ge=100, description="Objects in the file, all revisions together")] = 500_000
+    seconds: Annotated[float, Field(gt=0, description="Processor time for reading it")] = 10.0
+    memory: Annotated[int, Field(ge=64 * 1024 * 1024, description="Octets of address space for reading it")] = 1 << 30
+    signed_before: Annotated[bool, Field(description="Whether a file that carries signatures may come in")] = False
+
+
+class Sheet(Value):
+    """One page as it is displayed, in points (1/72 inch)."""
+
+    width: Annotated[float, Field(gt=0)]
+    height: Annotated[float, Field(gt=0)]
+    rotation: Annotated[int, Field(description="Degrees clockwise: 0, 90, 180 or 270")] = 0
+
+
+class Admitted(Value):
+    """What was found in a PDF that may become a contract."""
+
+    pages: Annotated[tuple[Sheet, ...], Field(min_length=1)]
+    revisions: Annotated[int, Field(ge=1)]
+    form: Annotated[bool, Field(description="Whether it carries form fields")] = False
+    signatures: Annotated[int, Field(ge=0)] = 0
+
+
+class Intake(Protocol):
+    """Looks at an upload before anything is stored."""
+
+    async def admit(self, pdf: bytes) -> Admitted:
+        """What is in the PDF.
+
+        Raises:
+            Refused: it is not a PDF that can be shown, signed and verified; the code says why.
+            Unavailable: it cannot be looked at just now.
+        """
+        ...
