@@ -1,0 +1,1 @@
+"""Shared rules without I/O."""
