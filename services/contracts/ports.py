@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Protocol
 
 from pydantic import Field
 
+from events.contract import Placement
 from events.fact import Value
+from events.values import Slot
+from services.contracts.fields import Form, Template
+from services.contracts.model import Terms
 
 
 class Limits(Value):
@@ -46,5 +52,26 @@ class Intake(Protocol):
         Raises:
             Refused: it is not a PDF that can be shown, signed and verified; the code says why.
             Unavailable: it cannot be looked at just now.
+        """
+        ...
+
+
+class Made(Value):
+    """A document made from a template, and where its signatures go."""
+
+    pdf: bytes
+    placements: dict[Slot, Placement]
+
+
+class Maker(Protocol):
+    """Makes documents from templates."""
+
+    async def make(
+        self, template: Template, fields: Form, terms: Terms, order: Sequence[Sequence[Slot]], now: datetime
+    ) -> Made:
+        """The document and where its signature areas are.
+
+        Raises:
+            Refused: something in the fields cannot be printed.
         """
         ...
