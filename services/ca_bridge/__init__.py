@@ -1,0 +1,1 @@
+"""Identity to binding: certificates that live and die with the e-identity."""

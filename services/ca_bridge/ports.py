@@ -1,0 +1,155 @@
+"""What the bridge needs from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from events.values import ApplicationId, CertificateProfile, CredentialId, Digest, IdentityId, KeyAlgorithm
+from services.ca_bridge.model import Application, Certificate, Identity, RegistryEntry
+
+
+class Identities(Protocol):
+    """Identities as the intake knows them."""
+
+    async def get(self, identity: IdentityId) -> Identity | None:
+        """One identity, if it is known."""
+        ...
+
+    async def put(self, identity: Identity) -> None:
+        """Keep it."""
+        ...
+
+
+class Applications(Protocol):
+    """Applications for certificates."""
+
+    async def get(self, application: ApplicationId) -> Application | None:
+        """One application."""
+        ...
+
+    async def put(self, application: Application) -> None:
+        """Keep it."""
+        ...
+
+    async def of(self, identity: IdentityId) -> Sequence[Application]:
+        """All of an identity, oldest first."""
+        ...
+
+    async def claim_key(self, application: ApplicationId, key: Digest) -> None:
+        """Note that this public key is this application's.
+
+        Raises:
+            Refused: it was certified for another application before (Decree 23/2025/ND-CP Art 38).
+        """
+        ...
+
+
+class Certificates(Protocol):
+    """Bound certificates."""
+
+    async def get(self, certificate: Digest) -> Certificate | None:
+        """One certificate."""
+        ...
+
+    async def put(self, certificate: Certificate) -> None:
+        """Keep it."""
+        ...
+
+    async def touching(self, identity: IdentityId) -> Sequence[Certificate]:
+        """Those of the identity and those it represents."""
+        ...
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who a citizen is. Lives only in memory, for the length of one CA call."""
+
+    number: str = field(repr=False)
+    full_name: str = field(repr=False)
+
+
+class Safe(Protocol):
+    """Opens what the authority encrypted to us."""
+
+    def open(self, identity: Identity) -> Person:
+        """The person.
+
+        Raises:
+            Refused: it cannot be opened or does not agree with its commitment.
+        """
+        ...
+
+
+class KeyMaker(Protocol):
+    """The key store: keys are made there and never leave it."""
+
+    async def make(self, credential: CredentialId, algorithm: KeyAlgorithm, challenge: str) -> bytes:
+        """A PKCS#10 request, PEM, by a key of this credential; the same credential has the same key.
+
+        Raises:
+            Unavailable: the key store does not answer.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The subject that a certificate is to name."""
+
+    profile: CertificateProfile
+    person: Person | None
+    tax_code: str | None
+    organisation: str | None
+
+
+@dataclass(frozen=True)
+class Issued:
+    """What the CA issued, examined."""
+
+    certificate: Digest
+    chain_pem: bytes = field(repr=False)
+    serial: str
+    key: Digest
+    not_before: datetime
+    not_after: datetime
+
+
+class CertificateAuthority(Protocol):
+    """The CA. Every call may be repeated."""
+
+    async def issue(self, request: ApplicationId, csr: bytes, challenge: str, wanted: Wanted) -> Issued:
+        """Prove possession, have a certificate issued, and examine it.
+
+        Raises:
+            Refused: the request or the CA's answer is not acceptable.
+            Unavailable: the CA does not answer.
+        """
+        ...
+
+    async def suspend(self, serial: str, reason: str) -> None:
+        """Put it on hold."""
+        ...
+
+    async def release(self, serial: str) -> None:
+        """Take the hold off."""
+        ...
+
+    async def revoke(self, serial: str, reason: str) -> None:
+        """End it for good."""
+        ...
+
+
+class Registry(Protocol):
+    """The enterprise registry."""
+
+    async def look_up(self, tax_code: str) -> RegistryEntry:
+        """What is entered.
+
+        Raises:
+            Refused: no such enterprise.
+            Unavailable: the registry does not answer.
+        """
+        ...

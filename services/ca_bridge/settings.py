@@ -1,0 +1,36 @@
+"""What an operator says to the bridge between identities and the CA."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from events.values import KeyAlgorithm
+from services.runtime.settings import Settings
+
+
+class CaBridgeSettings(Settings):
+    """Times are in seconds.
+
+    `authority`: the issuer of identity events and activations. `jwks`: where its keys are. `identity_key_file`: the
+    private JWK to which the authority encrypts personal data. `ca`, `ra_token_file`: the CA's API and our token there.
+    `registry`: the enterprise registry. `signer`, `service_key_file`: the key store's API and our key there.
+    `anchors`: folder of trusted roots. `key_algorithm`: for applications that name none.
+    """
+
+    authority: str
+    jwks: str
+    identity_key_file: Path
+    ca: str
+    ra_token_file: Path
+    registry: str
+    signer: str
+    service_key_file: Path
+    anchors: Path
+    key_algorithm: KeyAlgorithm = KeyAlgorithm.P256
+    freshness: Annotated[int, Field(ge=10, le=86_400)] = 600
+    skew: Annotated[int, Field(ge=0, le=300)] = 30
+    validity_days: Annotated[int, Field(ge=1, le=1096)] = 365
+    timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
