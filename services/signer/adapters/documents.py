@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from io import BytesIO
 from typing import Any
 
@@ -27,8 +29,16 @@ LIBRARY_FAULTS = (
     OverflowError,
     NotImplementedError,
     RecursionError,
+    MemoryError,
+    EOFError,
+    ZeroDivisionError,
+    zlib.error,
 )
 """What the PDF library raises on files that are not what they claim to be."""
+
+
+_BOMB = re.compile(rb"/Size\s+\d{8,}|/Index\s*\[[\d\s]*\d{8,}|/W\s*\[\s*0+\s+0+\s+0+\s*\]")
+"""Marks of cross-reference streams that keep a reader busy for ever: 300 octets are enough for that."""
 
 
 class Revision(IncrementalPdfFileWriter):
@@ -57,6 +67,13 @@ def open_reader(pdf: bytes) -> PdfFileReader:
             expected="a PDF file",
             remedy="send a PDF",
             status=415,
+        )
+    if _BOMB.search(pdf):
+        raise Refused(
+            "pdf-too-complex",
+            found="a cross-reference stream that claims millions of objects, or entries of no width",
+            expected="at most 8,388,607 objects (ISO 32000-1 annex C)",
+            remedy="make the PDF anew from its source",
         )
     for strict in (True, False):
         try:
@@ -113,7 +130,7 @@ def may_be_signed(writer: Revision) -> None:
             parameters = look(reference.get_object(), "/TransformParams", {})
             if look(parameters, "/P", 2) == 1:
                 raise Refused(
-                    "pdf-locked",
+                    "pdf-no-changes-allowed",
                     found="a PDF certified with no changes allowed",
                     expected="a PDF that may still be signed (ISO 32000-2 clause 12.8.2.2)",
                     remedy="ask its author for one that permits signatures",

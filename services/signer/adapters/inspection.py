@@ -32,7 +32,7 @@ def inspect(output: bytes, base: bytes, *, field: str, certificate: bytes, level
     if not output.startswith(base) or len(output) <= len(base):
         raise _not_ours("output that does not begin with the input", "the input unchanged, with additions")
     try:
-        reader = open_reader(output)
+        reader = _reopen(output)
         signatures = {name: value for name, value, _ in enumerate_sig_fields(reader) if value is not None}
         value = _signature_of(signatures, field)
         end = _check_signature(output, value, certificate, base)
@@ -49,6 +49,13 @@ def inspect(output: bytes, base: bytes, *, field: str, certificate: bytes, level
             raise _not_ours("bytes after the document timestamp", "a document timestamp over the whole file")
     except LIBRARY_FAULTS as fault:
         raise _not_ours(f"output that cannot be read back ({type(fault).__name__})", "a sound PDF") from fault
+
+
+def _reopen(output: bytes) -> PdfFileReader:
+    try:
+        return open_reader(output)
+    except Refused as fault:
+        raise _not_ours(f"output that cannot be read back: {fault.found}", "a sound PDF") from fault
 
 
 def _signature_of(signatures: dict[str, Any], field: str) -> generic.DictionaryObject:

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from asn1crypto import algos, cms, tsp
+from asn1crypto import algos, cms, core, tsp
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -24,6 +24,12 @@ from services.signer.model import Token
 
 ROOM = 9_000
 """Octets reserved for a token before one was seen: a token with three RSA certificates has about 6,000."""
+
+
+class _Response(core.Sequence):
+    """TimeStampResp, whose token is absent when the authority refuses (RFC 3161 clause 2.4.2)."""
+
+    _fields = [("status", tsp.PKIStatusInfo), ("time_stamp_token", cms.ContentInfo, {"optional": True})]  # noqa: RUF012
 
 
 class Rfc3161Authority:
@@ -140,7 +146,7 @@ def check_response(
         Unavailable: the code says which check failed.
     """
     try:
-        response = tsp.TimeStampResp.load(body, strict=True)
+        response = _Response.load(body, strict=True)
         status = response["status"]["status"].native
     except (ValueError, TypeError, KeyError) as fault:
         raise _bad("timestamp-malformed", "an answer that is no TimeStampResp", "one (RFC 3161)") from fault
