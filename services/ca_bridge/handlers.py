@@ -367,20 +367,33 @@ async def tell_ca(plan: Tell, *, ca: CertificateAuthority) -> None:
         await ca.suspend(certificate.serial, certificate.holds[0].partition("/")[0])
 
 
-async def releases_due(fact: IdentityFact, books: Books) -> Sequence[Release]:
-    """The holds whose ground this fact ends."""
+@dataclass(frozen=True)
+class Releases:
+    """Holds whose ground has ended."""
+
+    identity: Identity
+    due: Sequence[Release]
+
+
+async def plan_releases(fact: IdentityFact, books: Books) -> Releases | None:
+    """The holds whose ground this fact ends, if any."""
     effects = model.effects(fact, await books.certificates.touching(fact.identity))
-    return [effect for effect in effects.certificates if isinstance(effect, Release)]
+    due = [effect for effect in effects.certificates if isinstance(effect, Release)]
+    identity = await books.identities.get(fact.identity)
+    return Releases(identity, due) if due and identity is not None else None
 
 
-async def ask_ca_to_release(due: Sequence[Release], *, ca: CertificateAuthority, registry: Registry) -> None:
-    """Release at the CA what has no other hold. May be repeated.
+async def ask_ca_to_release(plan: Releases, *, ca: CertificateAuthority, registry: Registry) -> None:
+    """Release at the CA what has no other hold; a new representative must stand in the registry. May be repeated.
 
     Raises:
-        Unavailable: the CA does not answer.
+        Refused: the registry does not confirm the representative.
+        Unavailable: the CA or the registry does not answer.
     """
+    if any(release.representative is not None for release in plan.due):
+        model.check_registry(plan.identity, await registry.look_up(plan.identity.tax_code or ""))
     after: dict[Digest, Certificate] = {}
-    for release in due:
+    for release in plan.due:
         certificate = after.get(release.certificate.digest, release.certificate)
         after[certificate.digest] = model.released(certificate, release.name)
     for certificate in after.values():

@@ -1,0 +1,202 @@
+"""Puts the bridge together: the only place that knows which adapter stands behind which port."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from events.binding import ApplicationOpened, CertificateRevoked, CertificateSuspended
+from events.envelope import Event
+from events.errors import Refused
+from events.fact import Fact
+from events.identity import (
+    ConsentWithdrawn,
+    IdentityEnded,
+    IdentityFact,
+    IdentityLocked,
+    IdentityUnlocked,
+    IdentityUpdated,
+    IdentityVerified,
+    OrganisationDissolved,
+    OrganisationVerified,
+    RepresentativeChanged,
+)
+from events.values import Digest, KeyAlgorithm
+from services.ca_bridge import handlers
+from services.ca_bridge.adapters import store
+from services.ca_bridge.adapters.examiner import Examiner
+from services.ca_bridge.adapters.outside import HttpCa, HttpKeyMaker, HttpRegistry
+from services.ca_bridge.adapters.safe import JweSafe
+from services.ca_bridge.ports import CertificateAuthority, Issued, KeyMaker, Registry, Safe
+from services.ca_bridge.routes import NAME, routes
+from services.ca_bridge.settings import CaBridgeSettings
+from services.runtime.consume import Done, Subscriber
+from services.runtime.database import Tx
+from services.runtime.jwks import Jwks
+from services.runtime.outbox import new_id
+from services.runtime.process import Platform, Service
+from services.runtime.settings import secret
+
+_IDENTITY_FACTS: tuple[type[IdentityFact], ...] = (
+    IdentityVerified,
+    IdentityUpdated,
+    IdentityLocked,
+    IdentityUnlocked,
+    IdentityEnded,
+    OrganisationVerified,
+    RepresentativeChanged,
+    OrganisationDissolved,
+    ConsentWithdrawn,
+)
+
+
+@dataclass(frozen=True)
+class Following:
+    """The work on every identity fact: certificates and applications follow the identity."""
+
+    platform: Platform
+    ca: CertificateAuthority
+    registry: Registry
+    key_algorithm: KeyAlgorithm
+
+    def key(self, event: Event[IdentityFact]) -> str:
+        """One event, one job."""
+        return f"follow/{event.id}"
+
+    async def plan(self, event: Event[IdentityFact], tx: Tx) -> handlers.Releases | Done:
+        """What takes rights away is done here and now; only releases need the CA first."""
+        releases = await handlers.plan_releases(event.fact, store.books(tx))
+        return releases or Done(await self._change(event, tx))
+
+    async def act(self, plan: handlers.Releases) -> None:
+        """Release at the CA."""
+        await handlers.ask_ca_to_release(plan, ca=self.ca, registry=self.registry)
+
+    async def finish(self, event: Event[IdentityFact], plan: handlers.Releases, result: None, tx: Tx) -> Sequence[Fact]:
+        """Release here, then the rest."""
+        facts = await handlers.released(plan.due, store.books(tx), now=self.platform.clock.now())
+        return [*facts, *await self._change(event, tx)]
+
+    async def refuse(self, event: Event[IdentityFact], fault: Refused, tx: Tx) -> Sequence[Fact]:
+        """The holds stay; the rest is done all the same."""
+        return await self._change(event, tx)
+
+    async def _change(self, event: Event[IdentityFact], tx: Tx) -> Sequence[Fact]:
+        return await handlers.identity_changed(
+            event.fact,
+            store.books(tx),
+            algorithm=self.key_algorithm,
+            now=self.platform.clock.now(),
+            new_id=new_id,
+        )
+
+
+@dataclass(frozen=True)
+class Issuing:
+    """The work on an opened application: registry, key, proof of possession, CA."""
+
+    platform: Platform
+    safe: Safe
+    keys: KeyMaker
+    ca: CertificateAuthority
+    registry: Registry
+
+    def key(self, event: Event[ApplicationOpened]) -> str:
+        """An application that was frozen is opened again by another event."""
+        return f"issue/{event.id}"
+
+    async def plan(self, event: Event[ApplicationOpened], tx: Tx) -> handlers.IssuePlan | Done:
+        """Look once more; the claimed job is the logged intent to call the CA."""
+        found = await handlers.plan_issue(event.fact, store.books(tx), now=self.platform.clock.now())
+        return found or Done()
+
+    async def act(self, plan: handlers.IssuePlan) -> tuple[Issued, Digest]:
+        """Have it issued; the chain is kept as a blob."""
+        result = await handlers.issue(
+            plan,
+            safe=self.safe,
+            keys=self.keys,
+            ca=self.ca,
+            registry=self.registry,
+            now=self.platform.clock.now(),
+        )
+        return result, await self.platform.blobs.keep(result.chain_pem)
+
+    async def finish(
+        self, event: Event[ApplicationOpened], plan: handlers.IssuePlan, result: tuple[Issued, Digest], tx: Tx
+    ) -> Sequence[Fact]:
+        """Keep it."""
+        try:
+            return await handlers.issued(plan, result[0], result[1], store.books(tx))
+        except Refused as fault:
+            return await handlers.refuse_issue(event.fact, fault, store.books(tx))
+
+    async def refuse(self, event: Event[ApplicationOpened], fault: Refused, tx: Tx) -> Sequence[Fact]:
+        """The application ends."""
+        return await handlers.refuse_issue(event.fact, fault, store.books(tx))
+
+
+@dataclass(frozen=True)
+class Telling:
+    """The work on a suspension or revocation: the CA's books follow ours."""
+
+    ca: CertificateAuthority
+
+    def key(self, event: Event[Any]) -> str:
+        """One event, one job."""
+        return f"tell/{event.id}"
+
+    async def plan(self, event: Event[Any], tx: Tx) -> handlers.Tell | Done:
+        """The state as it is now."""
+        return await handlers.plan_tell(event.fact, store.books(tx)) or Done()
+
+    async def act(self, plan: handlers.Tell) -> None:
+        """Tell."""
+        await handlers.tell_ca(plan, ca=self.ca)
+
+    async def finish(self, event: Event[Any], plan: handlers.Tell, result: None, tx: Tx) -> Sequence[Fact]:
+        """Nothing to say: it was said before."""
+        return []
+
+    async def refuse(self, event: Event[Any], fault: Refused, tx: Tx) -> Sequence[Fact]:
+        """The CA refuses what counts here already (for example, revoked there before): nothing to undo."""
+        return []
+
+
+def build(platform: Platform, settings: CaBridgeSettings) -> Service:
+    """The bridge as a service of this process.
+
+    Raises:
+        Malformed: a secret or the trusted roots cannot be read.
+    """
+    jwks = Jwks(platform.outbound, settings.jwks, platform.clock)
+    ca = HttpCa(
+        platform.outbound,
+        settings.ca,
+        secret(settings.ra_token_file),
+        Examiner(settings.anchors),
+        days=settings.validity_days,
+        timeout=settings.timeout,
+    )
+    registry = HttpRegistry(platform.outbound, settings.registry, timeout=settings.timeout)
+    keys = HttpKeyMaker(platform.outbound, settings.signer, secret(settings.service_key_file))
+    safe = JweSafe(secret(settings.identity_key_file))
+    following = Following(platform, ca, registry, settings.key_algorithm)
+    telling = Telling(ca)
+    return Service(
+        NAME,
+        schemas=[store.schema],
+        routes=routes(platform, settings, jwks),
+        subscribers=[
+            Subscriber(
+                NAME,
+                works={
+                    **dict.fromkeys(_IDENTITY_FACTS, following),
+                    ApplicationOpened: Issuing(platform, safe, keys, ca, registry),
+                    CertificateSuspended: telling,
+                    CertificateRevoked: telling,
+                },
+            )
+        ],
+    )
