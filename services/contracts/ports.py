@@ -9,10 +9,10 @@ from typing import Annotated, Protocol
 from pydantic import Field
 
 from events.contract import Placement
-from events.fact import Value
-from events.values import Slot
+from events.fact import Moment, Value
+from events.values import Code, ContractId, Digest, IdentityId, Slot, Uuid
 from services.contracts.fields import Form, Template
-from services.contracts.model import Terms
+from services.contracts.model import Binding, Contract, Holder, State, Terms
 
 
 class Limits(Value):
@@ -75,3 +75,91 @@ class Maker(Protocol):
             Refused: something in the fields cannot be printed.
         """
         ...
+
+
+class Record(Value):
+    """A contract with what its sender keeps beside it. `version` counts its changes."""
+
+    contract: Contract
+    sender: str
+    title: str = ""
+    reference: str = ""
+    words: Annotated[str, Field(description="What was said at the end by who declined or withdrew; never told")] = ""
+    created_at: Moment
+    sent_at: Moment | None = None
+    ended_at: Moment | None = None
+    version: Annotated[int, Field(ge=0)] = 0
+
+
+class Book(Protocol):
+    """The memory of this service within one transaction."""
+
+    async def add(self, record: Record) -> None:
+        """Write a new contract."""
+        ...
+
+    async def load(self, contract: ContractId) -> Record:
+        """The contract as it stands.
+
+        Raises:
+            Refused: 404, there is none.
+        """
+        ...
+
+    async def save(self, record: Record) -> None:
+        """Write a changed contract.
+
+        Raises:
+            Unavailable: somebody else changed it meanwhile.
+        """
+        ...
+
+    async def open_with(self, identity: IdentityId) -> Sequence[Record]:
+        """Every contract that has not ended and in which this e-identity holds a slot."""
+        ...
+
+    async def due(self, now: datetime, most: int) -> Sequence[ContractId]:
+        """Contracts that are out and whose deadline has passed."""
+        ...
+
+    async def listed(self, sender: str, state: State | None, after: ContractId | None, most: int) -> Sequence[Record]:
+        """One sender's contracts, newest first, `after` the last one seen."""
+        ...
+
+    async def holder(self, identity: IdentityId) -> Holder | None:
+        """What was told of an e-identity."""
+        ...
+
+    async def keep_holder(self, holder: Holder) -> None:
+        """Write what was told of an e-identity."""
+        ...
+
+    async def bindings(self, identity: IdentityId) -> Sequence[Binding]:
+        """Every certificate that was ever bound to an e-identity."""
+        ...
+
+    async def keep_binding(self, binding: Binding) -> None:
+        """Write how a certificate stands."""
+        ...
+
+    async def redeem(self, jti: Uuid, contract: ContractId, slot: Slot) -> bool:
+        """Use an activation; false when it was used before."""
+        ...
+
+
+class Heard(Value):
+    """One event in the life of a contract, said here or heard from others."""
+
+    id: Uuid
+    type: str
+    time: Moment
+    source: str
+    digest: Annotated[Digest, Field(description="SHA-256 of the data as RFC 8785 JSON")]
+    data: dict[str, object]
+
+
+class Ending(Value):
+    """Why somebody ends a contract: a code that is told, and words that are not."""
+
+    code: Code
+    words: str = ""
