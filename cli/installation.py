@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryptography.fernet import Fernet
 from joserfc.jwk import ECKey
 from pydantic import Field
 
@@ -72,7 +71,6 @@ class Installation:
         _once(found.secrets / "api-key", new_key)
         _once(found.secrets / "service-key", new_key)
         _once(found.secrets / "keystore-passphrase", lambda: secrets.token_urlsafe(32))
-        _once(found.secrets / "webhook-key", lambda: Fernet.generate_key().decode())
         _once(found.secrets / "identity-key.jwk", _new_recipient_key)
         return found
 

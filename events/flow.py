@@ -30,7 +30,7 @@ TOPICS: dict[str, Topic] = {
     topic.family: topic
     for topic in (
         Topic("identity", "identity", "ca_bridge", ("ca_bridge", "contracts"), timedelta(days=90)),
-        Topic("binding", "identity", "ca_bridge", ("contracts", "signer", "notifier"), timedelta(days=90)),
+        Topic("binding", "identity", "ca_bridge", ("ca_bridge", "contracts", "signer", "notifier"), timedelta(days=90)),
         Topic("contract", "contract", "contracts", ("signer", "notifier"), timedelta(days=90)),
         Topic("signing", "contract", "signer", ("verifier", "contracts"), timedelta(days=90), way_back=("contracts",)),
         Topic(

@@ -1,0 +1,319 @@
+"""Identity to binding over real HTTP: the lab's authority, CA and registry, the signer's key store, SQLite."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import rfc8785
+
+from cli.installation import Installation
+from events.fact import Fact
+from events.values import Digest
+from lab.people import citizen, everything_private, firm
+from lab.world import World
+from services.ca_bridge import wiring as ca_bridge
+from services.ca_bridge.adapters import store
+from services.ca_bridge.settings import CaBridgeSettings
+from services.runtime import migrate
+from services.runtime.blobs import Blobs
+from services.runtime.database import Database
+from services.runtime.outbound import Outbound
+from services.runtime.process import Platform, running
+from services.signer import wiring as signer
+from services.signer.settings import SignerSettings
+from tests.support.ports import free_port
+from tests.support.waiting import until
+
+
+@dataclass
+class Bridge:
+    """A running bridge with its key store, and the world outside."""
+
+    url: str
+    world: World
+    platform: Platform
+    session: aiohttp.ClientSession
+    key: str
+
+    async def facts(self, kind: str | None = None) -> list[Fact]:
+        found = await self.platform.outbox.read([f"antin.{f}.v1" for f in ("identity", "binding")], 0, 10_000)
+        facts = [delivery.event().fact for delivery in found]
+        return [fact for fact in facts if kind is None or fact.name() == kind]
+
+    async def said(self, kind: str, count: int = 1) -> list[Any]:
+        await until(lambda: self._count(kind, count), what=f"{count} x {kind}")
+        return await self.facts(kind)
+
+    async def _count(self, kind: str, count: int) -> bool:
+        return len(await self.facts(kind)) >= count
+
+    async def post(self, path: str, body: Any, **headers: str) -> tuple[int, dict[str, Any]]:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"} | headers
+        async with self.session.post(self.url + path, data=data, headers=sent) as reply:
+            return reply.status, await reply.json()
+
+    async def event(self, event: dict[str, Any] | bytes) -> tuple[int, str]:
+        raw = event if isinstance(event, bytes) else json.dumps(event, ensure_ascii=False).encode()
+        headers = {"Content-Type": "application/cloudevents+json"}
+        async with self.session.post(f"{self.url}/v1/identity-events", data=raw, headers=headers) as reply:
+            text = await reply.json()
+            return reply.status, text.get("status") if reply.status < 300 else text["type"].rpartition(":")[2]
+
+    async def bound(self, subject: str, *, by: str | None = None) -> Any:
+        """Wait for the certificate and confirm it."""
+        await until(lambda: self._has(subject), what="a certificate to confirm")
+        issued = [f for f in await self.facts("CertificateIssued") if f.identity == subject][-1]
+        activation = self.world.step_up(
+            by or subject,
+            "confirm-certificate",
+            str(issued.certificate),
+            str(issued.application),
+            act_for=subject if by else None,
+        )
+        status, body = await self.post(f"/v1/applications/{issued.application}/confirm", {"activation": activation})
+        assert status == 200, body
+        return issued
+
+    async def _has(self, subject: str) -> bool:
+        return any(f.identity == subject for f in await self.facts("CertificateIssued"))
+
+
+@asynccontextmanager
+async def bridging(folder: Path) -> AsyncIterator[Bridge]:
+    installation = Installation.at(folder / "installation")
+    port = free_port()
+    async with World(folder / "lab") as world:
+        platform = Platform(
+            Database(installation.database_url),
+            Blobs.at(folder / "blobs"),
+            Outbound(allowed=(world.host_port, f"127.0.0.1:{port}")),
+        )
+        services = [
+            ca_bridge.build(
+                platform,
+                CaBridgeSettings(
+                    authority=world.urls.authority,
+                    jwks=world.urls.jwks,
+                    identity_key_file=installation.secrets / "identity-key.jwk",
+                    ca=world.urls.ca,
+                    ra_token_file=world.ra_token_file,
+                    registry=world.urls.registry,
+                    signer=f"http://127.0.0.1:{port}",
+                    service_key_file=installation.secrets / "service-key",
+                    anchors=world.anchors,
+                    timeout=1.0,
+                ),
+            ),
+            signer.build(
+                platform,
+                SignerSettings(
+                    keys=installation.keys,
+                    passphrase_file=installation.secrets / "keystore-passphrase",
+                    anchors=world.anchors,
+                    tsa=world.urls.tsa,
+                    authority=world.urls.authority,
+                ),
+            ),
+        ]
+        async with (
+            running(platform, services, keyring=installation.keyring(), port=port) as url,
+            aiohttp.ClientSession() as session,
+        ):
+            world.connect(url, installation.recipient_jwk())
+            yield Bridge(url, world, platform, session, installation.api_key)
+
+
+@pytest.fixture
+async def bridge(tmp_path: Path) -> AsyncIterator[Bridge]:
+    async with bridging(tmp_path) as found:
+        yield found
+
+
+async def test_a_verified_citizen_and_firm_get_certificates_after_they_confirm(bridge: Bridge) -> None:
+    """Decree 23/2025/ND-CP Art 38: published after the subscriber confirms; Art 34: a firm acts by a representative."""
+    ann = bridge.world.verify_citizen(citizen(1))
+    await bridge.bound(ann)
+    seal = bridge.world.verify_organisation(firm(0), ann)
+    await bridge.bound(seal, by=ann)
+    bound = await bridge.said("CertificateBound", 2)
+    assert [fact.representative for fact in bound] == [None, ann]
+    assert bound[0].profile == "natural"
+    assert bound[1].profile == "organisation"
+    chain = await bridge.platform.blobs.fetch(bound[0].chain)
+    assert chain.count(b"BEGIN CERTIFICATE") == 3
+
+
+async def test_nothing_personal_stands_in_any_fact(bridge: Bridge) -> None:
+    """Law 91/2025/QH15: numbers and names stay out of events."""
+    ann = bridge.world.verify_citizen(citizen(1))
+    await bridge.bound(ann)
+    private = everything_private([citizen(1)])
+    for delivery in await bridge.platform.outbox.read([f"antin.{f}.v1" for f in ("identity", "binding")], 0, 1000):
+        text = delivery.body.decode()
+        assert not [secret for secret in private if secret in text]
+
+
+async def test_unsigned_tampered_and_foreign_events_are_refused_and_kept(bridge: Bridge) -> None:
+    bridge.world.authority.intake = None
+    good = bridge.world.authority.verify_citizen(citizen(2).number, citizen(2).full_name)
+    unsigned = {name: value for name, value in good.items() if name != "proof"}
+    tampered = good | {"data": good["data"] | {"account_level": 1}}
+    assert await bridge.event(unsigned) == (401, "identity-unsigned")
+    assert await bridge.event(tampered) == (401, "signature-of-authority-invalid")
+    assert await bridge.event(b"not json") == (400, "identity-unreadable")
+    assert await bridge.event(good) == (202, "accepted")
+    assert await bridge.event(good) == (200, "already accepted")
+    headers = {"Authorization": f"Bearer {bridge.key}"}
+    async with bridge.session.get(f"{bridge.url}/v1/identity-events/refused", headers=headers) as reply:
+        kept = [row["code"] for row in (await reply.json())["refused"]]
+    assert kept == ["identity-unreadable", "signature-of-authority-invalid", "identity-unsigned"]
+    assert len(await bridge.facts("IdentityVerified")) == 1
+
+
+async def test_order_gaps_staleness_and_replay(bridge: Bridge) -> None:
+    """ADR 5: what takes rights away is applied in spite of a gap; what gives waits; what is late never revives."""
+    authority = bridge.world.authority
+    authority.intake = None
+    first = authority.verify_citizen(citizen(3).number, citizen(3).full_name)
+    subject = first["subject"]
+    second = authority.lock(subject)
+    third = authority.unlock(subject)
+    fourth = authority.end(subject)
+    fifth = authority.verify_citizen(citizen(3).number, citizen(3).full_name)
+    assert await bridge.event(third) == (409, "identity-out-of-order")
+    assert await bridge.event(first) == (202, "accepted")
+    assert await bridge.event(fourth) == (202, "accepted")
+    assert await bridge.event(second) == (409, "identity-late-or-replayed")
+    assert await bridge.event(fifth) == (409, "identity-ended")
+    old = {name: value for name, value in first.items() if name != "proof"}
+    old |= {"id": str(uuid.uuid4()), "time": "2020-01-01T00:00:00.000Z", "sequence": "9"}
+    old["proof"] = authority._detached(rfc8785.dumps(old))
+    assert await bridge.event(old) == (422, "identity-stale")
+
+
+async def test_too_low_a_level_and_no_consent_give_no_certificate(bridge: Bridge) -> None:
+    """vietnam.md 3.2: apply at account level 2 and authentication level 3."""
+    bridge.world.verify_citizen(citizen(4), auth_level=2)
+    refused = await bridge.said("ApplicationRefused")
+    assert refused[0].reason == "identity-level-too-low"
+    bridge.world.verify_citizen(citizen(5), consent=False)
+    await bridge.said("IdentityVerified", 2)
+    await asyncio.sleep(0.3)
+    assert len(await bridge.facts("ApplicationOpened")) == 0
+
+
+async def test_a_firm_whose_representative_the_registry_does_not_confirm_is_refused(bridge: Bridge) -> None:
+    ann, ben = bridge.world.verify_citizen(citizen(1)), bridge.world.verify_citizen(citizen(2))
+    await bridge.said("IdentityVerified", 2)
+    bridge.world.registry.enter(firm(1).tax_code, firm(1).name, ben, bridge.platform.clock.now())
+    bridge.world.authority.verify_organisation(firm(1).tax_code, firm(1).name, ann)
+    refused = await bridge.said("ApplicationRefused")
+    assert refused[0].reason == "identity-representative-not-confirmed"
+
+
+async def test_lock_suspends_unlock_releases_and_end_revokes_for_good(bridge: Bridge) -> None:
+    """RFC 5280 clause 5.3.1: certificateHold may be lifted, cessationOfOperation may not."""
+    ann = bridge.world.verify_citizen(citizen(1))
+    await bridge.bound(ann)
+    seal = bridge.world.verify_organisation(firm(0), ann)
+    await bridge.bound(seal, by=ann)
+    serials = [await _serial(bridge, fact.certificate) for fact in await bridge.said("CertificateBound", 2)]
+
+    bridge.world.authority.lock(ann)
+    suspended = await bridge.said("CertificateSuspended", 2)
+    assert {fact.identity for fact in suspended} == {ann, seal}
+    await _at_ca(bridge, serials, "suspended")
+
+    bridge.world.authority.unlock(ann)
+    await bridge.said("CertificateReleased", 2)
+    await _at_ca(bridge, serials, "good")
+
+    bridge.world.authority.end(ann)
+    revoked = await bridge.said("CertificateRevoked")
+    assert [fact.identity for fact in revoked] == [ann]
+    await _at_ca(bridge, serials[:1], "revoked")
+    await _at_ca(bridge, serials[1:], "suspended")
+    bridge.world.authority.verify_citizen(citizen(1).number, citizen(1).full_name)
+    await asyncio.sleep(0.5)
+    assert len(await bridge.facts("CertificateReleased")) == 2
+
+
+async def test_a_new_representative_lifts_the_seals_hold_after_the_registry_confirms(bridge: Bridge) -> None:
+    ann, ben = bridge.world.verify_citizen(citizen(1)), bridge.world.verify_citizen(citizen(2))
+    seal = bridge.world.verify_organisation(firm(0), ann)
+    await bridge.bound(seal, by=ann)
+    bridge.world.authority.change_representative(seal, ben)
+    assert (await bridge.said("CertificateSuspended"))[0].reason == "representative-changed"
+    bridge.world.verify_organisation(firm(0), ben)
+    released = await bridge.said("CertificateReleased")
+    assert released[0].representative == ben
+
+
+@pytest.mark.parametrize("part", ["ca", "registry"])
+@pytest.mark.parametrize("fault", ["down", "nonsense", "slow"])
+async def test_an_outside_that_fails_delays_and_loses_nothing(bridge: Bridge, part: str, fault: str) -> None:
+    bridge.world.fault(part, fault)
+    ann = bridge.world.verify_citizen(citizen(1))
+    seal = bridge.world.verify_organisation(firm(0), ann)
+    await bridge.said("ApplicationOpened", 2)
+    await asyncio.sleep(1.2)
+    assert not [fact for fact in await bridge.facts("CertificateIssued") if fact.identity == seal]
+    assert not await bridge.facts("ApplicationRefused")
+    bridge.world.fault(part, None)
+    await bridge.said("CertificateIssued", 2)
+
+
+async def test_an_activation_confirms_only_what_it_was_given_for_and_once(bridge: Bridge) -> None:
+    ann, ben = bridge.world.verify_citizen(citizen(1)), bridge.world.verify_citizen(citizen(2))
+    first, second = await bridge.said("CertificateIssued", 2)
+    mine = first if first.identity == ann else second
+    place = f"/v1/applications/{mine.application}/confirm"
+
+    async def code(subject: str, digest: str, txn: str, purpose: str = "confirm-certificate", level: int = 3) -> str:
+        token = bridge.world.step_up(subject, purpose, digest, txn, auth_level=level)
+        status, body = await bridge.post(place, {"activation": token})
+        assert status >= 400
+        return str(body["type"]).rpartition(":")[2]
+
+    right, txn = str(mine.certificate), str(mine.application)
+    assert await code(ben, right, txn) == "activation-not-yours"
+    assert await code(ann, str(Digest.of(b"other")), txn) == "activation-digest-mismatch"
+    assert await code(ann, right, str(uuid.uuid4())) == "activation-transaction-mismatch"
+    assert await code(ann, right, txn, purpose="sign") == "activation-purpose-mismatch"
+    assert await code(ann, right, txn, level=2) == "activation-level-too-low"
+    assert not await bridge.facts("CertificateBound")
+    token = bridge.world.step_up(ann, "confirm-certificate", right, txn)
+    assert (await bridge.post(place, {"activation": token}))[0] == 200
+    status, body = await bridge.post(place, {"activation": token})
+    assert (status, body["type"].rpartition(":")[2]) == (409, "application-state")
+
+
+async def test_the_tables_are_those_of_the_model(tmp_path: Path) -> None:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'a.db'}")
+    await migrate.upgrade(database, [store.schema])
+    assert await migrate.differences(database, store.schema) == []
+    await database.close()
+
+
+async def _serial(bridge: Bridge, certificate: Digest) -> str:
+    async with bridge.platform.database.read() as conn:
+        found = await store.SqlCertificates(conn).get(certificate)
+    assert found is not None
+    return found.serial
+
+
+async def _at_ca(bridge: Bridge, serials: list[str], status: str) -> None:
+    async def there() -> bool:
+        return all(bridge.world.pki.status(serial)["status"] == status for serial in serials)
+
+    await until(there, what=f"the CA to say {status}")
