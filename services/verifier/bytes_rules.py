@@ -146,7 +146,9 @@ def raw_signatures(data: bytes) -> list[RawSignature]:
 
 def mentions_signatures(data: bytes) -> bool:
     """Whether the bytes speak of signatures at all, for files that nothing can be read from."""
-    return _RAW_RANGE.search(data) is not None or b"/ByteRange" in data or b"adbe.pkcs7" in data or b"ETSI.CAdES" in data
+    return (
+        _RAW_RANGE.search(data) is not None or b"/ByteRange" in data or b"adbe.pkcs7" in data or b"ETSI.CAdES" in data
+    )
 
 
 def _shown(byte_range: Sequence[object] | None) -> str:

@@ -336,9 +336,7 @@ def conclude(findings: Iterable[Finding]) -> tuple[Indication, Sub | None]:
 
 def numbered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """The same checks, numbered from 1 in their order."""
-    return tuple(
-        finding.model_copy(update={"number": number}) for number, finding in enumerate(findings, start=1)
-    )
+    return tuple(finding.model_copy(update={"number": number}) for number, finding in enumerate(findings, start=1))
 
 
 def worst_integrity(each: Iterable[Integrity]) -> Integrity:
@@ -365,7 +363,13 @@ def skipped(code: str, clause: str, reason: str, **detail: str) -> Finding:
 def failed(code: str, clause: str, reason: str, sub: Sub, **detail: str) -> Finding:
     """A check that fails: TOTAL-FAILED."""
     return Finding(
-        code=code, outcome=Outcome.FAILED, clause=clause, reason=reason, sub=sub, weight=Indication.FAILED, detail=detail
+        code=code,
+        outcome=Outcome.FAILED,
+        clause=clause,
+        reason=reason,
+        sub=sub,
+        weight=Indication.FAILED,
+        detail=detail,
     )
 
 
@@ -382,7 +386,9 @@ def doubtful(code: str, clause: str, reason: str, sub: Sub, **detail: str) -> Fi
     )
 
 
-def unreadable(file: str, reason: str, judged_at: datetime, clause: str = "ISO 32000-2 7.5", **detail: str) -> FileReport:
+def unreadable(
+    file: str, reason: str, judged_at: datetime, clause: str = "ISO 32000-2 7.5", **detail: str
+) -> FileReport:
     """The report of a file that cannot be verified at all."""
     return FileReport(
         file=file,

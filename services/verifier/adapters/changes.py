@@ -148,7 +148,10 @@ _Described = tuple[str, int | None, str]
 
 def _changes(revision: int, described: list[_Described], reason: str | None) -> list[Change]:
     if reason is None:
-        return [Change(revision=revision, page=page, what=what, detail=detail, allowed=True) for what, page, detail in described]
+        return [
+            Change(revision=revision, page=page, what=what, detail=detail, allowed=True)
+            for what, page, detail in described
+        ]
     if reason == "form-field-replaced":
         suspects = {one for one in described if one[0] == "form-field-replaced"}
     else:
@@ -161,14 +164,14 @@ def _changes(revision: int, described: list[_Described], reason: str | None) -> 
     ]
 
 
-def _describe(
-    document: Document, old: HistoricalResolver, new: HistoricalResolver, revision: int
-) -> list[_Described]:
+def _describe(document: Document, old: HistoricalResolver, new: HistoricalResolver, revision: int) -> list[_Described]:
     """What one revision did, in kebab-case names with page and detail; never raises."""
     found: dict[_Described, None] = {}
     pages_before, pages_now = _pages(old), _pages(new)
     if len(pages_before) != len(pages_now):
-        found[("pages-removed" if len(pages_now) < len(pages_before) else "pages-added", None, str(len(pages_now)))] = None
+        found[("pages-removed" if len(pages_now) < len(pages_before) else "pages-added", None, str(len(pages_now)))] = (
+            None
+        )
     where = {key: number for number, key in enumerate(pages_now, start=1)}
     store: set[tuple[int, int]] = set()
     try:
@@ -214,7 +217,7 @@ def _object(
             return None
         if kind == "/Metadata":
             return ("metadata", None, "")
-        if kind == "/DocTimeStamp":
+        if kind == "/DocTimeStamp" or str(get(now, "/SubFilter", "")) == "/ETSI.RFC3161":
             return ("document-timestamp-added", None, "") if before is None else ("signature-value-replaced", None, "")
         if "/ByteRange" in now:
             return ("signature-added", None, "") if before is None else ("signature-value-replaced", None, "")
@@ -268,7 +271,11 @@ def _field(before: Any, now: Any, where: dict[tuple[int, int], int]) -> _Describ
     value_before, value_now = _value(before), _value(now)
     looks = get(before, "/AP") != get(now, "/AP")
     if value_before == value_now:
-        return ("form-field-replaced", page, name) if looks and get(before, "/AP") is not None else ("form-field", page, name)
+        return (
+            ("form-field-replaced", page, name)
+            if looks and get(before, "/AP") is not None
+            else ("form-field", page, name)
+        )
     if value_before:
         return ("form-field-replaced", page, name)
     return ("form-field-filled", page, name)

@@ -133,7 +133,7 @@ def open_pdf(data: bytes, strict: bool) -> Document:
         raise
     except (MemoryError, RecursionError) as fault:
         raise DocumentFault("too-deep", fault=type(fault).__name__) from fault
-    except Exception as fault:  # noqa: BLE001 - pyHanko leaks what it meets
+    except Exception as fault:
         raise DocumentFault("pdf-unreadable", fault=type(fault).__name__) from fault
     document = Document(data, reader, strict)
     if document.revisions > MOST_REVISIONS:
@@ -313,9 +313,7 @@ def security_stores(document: Document) -> list[SecurityStore]:
             if not places & written:
                 continue
             stores.append(
-                SecurityStore(
-                    revision, _streams(store, "/Certs"), _streams(store, "/OCSPs"), _streams(store, "/CRLs")
-                )
+                SecurityStore(revision, _streams(store, "/Certs"), _streams(store, "/OCSPs"), _streams(store, "/CRLs"))
             )
         except Exception:  # noqa: BLE001, S112 - a store that cannot be read serves nobody
             continue
