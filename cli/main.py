@@ -33,7 +33,7 @@ def demo(
     """
     from cli.demo import run
 
-    return asyncio.run(run(out, contract))
+    return run(out, contract)
 
 
 @app.command
@@ -81,7 +81,7 @@ def verify(
     """
     from services.verifier.cli import verify as judge
 
-    return asyncio.run(judge(files, anchors=anchors, as_json=json))
+    return int(asyncio.run(judge(files, anchors=anchors, as_json=json)))
 
 
 def main() -> None:

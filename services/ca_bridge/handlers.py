@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -104,7 +104,7 @@ async def open_application(
 
 
 async def identity_changed(
-    fact: IdentityFact, books: Books, *, algorithm: KeyAlgorithm, now: datetime, new_id: NewId
+    fact: IdentityFact, books: Books, *, algorithms: Mapping[SubjectKind, KeyAlgorithm], now: datetime, new_id: NewId
 ) -> Sequence[Fact]:
     """Carry a fact about an identity over to its certificates and applications, at once.
 
@@ -131,7 +131,7 @@ async def identity_changed(
     wants = isinstance(fact, IdentityVerified | OrganisationVerified) and _asks(identity, now)
     if effects.reapply or (wants and not await _served(identity, books)):
         try:
-            _, opened = await open_application(identity, algorithm, books, now=now, new_id=new_id)
+            _, opened = await open_application(identity, algorithms[identity.kind], books, now=now, new_id=new_id)
             facts += opened
         except Refused as fault:
             facts.append(_refusal(ApplicationId(new_id()), identity.id, fault))

@@ -195,7 +195,7 @@ class Desk:
             raise _unknown("identity", "a pseudonym that was never verified here")
         application, facts = await handlers.open_application(
             identity,
-            asked.key_algorithm or self._settings.key_algorithm,
+            asked.key_algorithm or self._settings.key_algorithms[identity.kind],
             books,
             now=self._platform.clock.now(),
             new_id=new_id,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from events.values import KeyAlgorithm
+from events.values import KeyAlgorithm, SubjectKind
 from services.runtime.settings import Settings
 
 
@@ -17,7 +17,7 @@ class CaBridgeSettings(Settings):
     `authority`: the issuer of identity events and activations. `jwks`: where its keys are. `identity_key_file`: the
     private JWK to which the authority encrypts personal data. `ca`, `ra_token_file`: the CA's API and our token there.
     `registry`: the enterprise registry. `signer`, `service_key_file`: the key store's API and our key there.
-    `anchors`: folder of trusted roots. `key_algorithm`: for applications that name none.
+    `anchors`: folder of trusted roots. `citizen_keys`, `organisation_keys`: key algorithms by default.
     """
 
     authority: str
@@ -29,8 +29,14 @@ class CaBridgeSettings(Settings):
     signer: str
     service_key_file: Path
     anchors: Path
-    key_algorithm: KeyAlgorithm = KeyAlgorithm.P256
+    citizen_keys: KeyAlgorithm = KeyAlgorithm.P256
+    organisation_keys: KeyAlgorithm = KeyAlgorithm.RSA_3072_PSS
     freshness: Annotated[int, Field(ge=10, le=86_400)] = 600
     skew: Annotated[int, Field(ge=0, le=300)] = 30
     validity_days: Annotated[int, Field(ge=1, le=1096)] = 365
     timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
+
+    @property
+    def key_algorithms(self) -> dict[SubjectKind, KeyAlgorithm]:
+        """The key algorithm of each kind of holder."""
+        return {SubjectKind.CITIZEN: self.citizen_keys, SubjectKind.ORGANISATION: self.organisation_keys}

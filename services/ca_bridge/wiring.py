@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from events.identity import (
     OrganisationVerified,
     RepresentativeChanged,
 )
-from events.values import Digest, KeyAlgorithm
+from events.values import Digest, KeyAlgorithm, SubjectKind
 from services.ca_bridge import handlers
 from services.ca_bridge.adapters import store
 from services.ca_bridge.adapters.examiner import Examiner
@@ -58,7 +58,7 @@ class Following:
     platform: Platform
     ca: CertificateAuthority
     registry: Registry
-    key_algorithm: KeyAlgorithm
+    key_algorithms: Mapping[SubjectKind, KeyAlgorithm]
 
     def key(self, event: Event[IdentityFact]) -> str:
         """One event, one job."""
@@ -86,7 +86,7 @@ class Following:
         return await handlers.identity_changed(
             event.fact,
             store.books(tx),
-            algorithm=self.key_algorithm,
+            algorithms=self.key_algorithms,
             now=self.platform.clock.now(),
             new_id=new_id,
         )
@@ -182,7 +182,7 @@ def build(platform: Platform, settings: CaBridgeSettings) -> Service:
     registry = HttpRegistry(platform.outbound, settings.registry, timeout=settings.timeout)
     keys = HttpKeyMaker(platform.outbound, settings.signer, secret(settings.service_key_file))
     safe = JweSafe(secret(settings.identity_key_file))
-    following = Following(platform, ca, registry, settings.key_algorithm)
+    following = Following(platform, ca, registry, settings.key_algorithms)
     telling = Telling(ca)
     return Service(
         NAME,
