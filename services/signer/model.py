@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -434,6 +434,15 @@ class Box:
     width: float
     height: float
 
+    def overlaps(self, other: Box) -> bool:
+        """Whether the two share more than an edge."""
+        return (
+            self.x < other.x + other.width
+            and other.x < self.x + self.width
+            and self.y < other.y + other.height
+            and other.y < self.y + self.height
+        )
+
 
 def cells(page_width: float, page_height: float) -> tuple[Box, ...]:
     """The places for stamps on a page of this size (points): rows from the bottom margin up, left to right.
@@ -453,16 +462,24 @@ def cells(page_width: float, page_height: float) -> tuple[Box, ...]:
     )
 
 
-def default_place(index: int, pages: Sequence[tuple[float, float]]) -> tuple[int, Box] | None:
+def default_place(
+    index: int, pages: Sequence[tuple[float, float]], taken: Callable[[int], Sequence[Box]] = lambda _: ()
+) -> tuple[int, Box] | None:
     """Page (1 is the first) and box of the `index`-th stamp: the last page's cells, then those of the page before it.
 
-    None when every cell of every page is taken: such a signature has no stamp.
+    A cell that overlaps what `taken` says of its page is passed over for the next. None when every cell of every page
+    is taken: such a signature has no stamp.
     """
     for number in range(len(pages), 0, -1):
         places = cells(*pages[number - 1])
-        if index < len(places):
-            return number, places[index]
-        index -= len(places)
+        if index >= len(places):
+            index -= len(places)
+            continue
+        others = taken(number)
+        for place in places[index:]:
+            if not any(place.overlaps(other) for other in others):
+                return number, place
+        index = 0
     return None
 
 

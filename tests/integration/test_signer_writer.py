@@ -21,8 +21,8 @@ from events.errors import Refused
 from events.values import BaselineLevel
 from services.signer.adapters import inspection
 from services.signer.adapters.documents import open_for_update
-from services.signer.adapters.pages import pages_of
-from services.signer.model import SigningAlgorithm
+from services.signer.adapters.pages import Page, pages_of
+from services.signer.model import Box, SigningAlgorithm
 
 
 def render(pdf: bytes, page: int, *, forms: bool = True):
@@ -182,6 +182,26 @@ async def test_a_placement_off_the_paper_is_refused(tmp_path, placement, code):
         with pytest.raises(Refused) as found:
             await party.sign(pdfs.minimal(), placement=placement)
         assert found.value.code == code
+
+
+async def test_a_placement_over_another_signature_is_refused(tmp_path):
+    """A validator reports overlapping elements: they are how one signature's appearance is hidden by another's."""
+    async with desk(tmp_path) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        place = Placement(page=1, x=50, y=50, width=150, height=60)
+        once = await party.sign(pdfs.minimal(), "buyer", placement=place)
+        with pytest.raises(Refused, match="placement-taken"):
+            await party.sign(once, "seller", placement=place)
+        beside = Placement(page=1, x=200, y=50, width=150, height=60)
+        assert (await party.sign(once, "seller", placement=beside)).startswith(once)
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_what_is_placed_is_displayed_there(rotation):
+    page = Page(None, -20.0, 30.0, 580.0, 430.0, rotation, 2.0)
+    box = Box(60, 50, 150, 70)
+    found = page.displayed(page.place(box))
+    assert (found.x, found.y, found.width, found.height) == pytest.approx((60, 50, 150, 70))
 
 
 async def test_a_certificate_of_another_key_never_leaves_the_house(tmp_path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import uuid
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,9 +23,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from joserfc import jws
+from joserfc.jwk import ECKey
 from pydantic import SecretStr
 
-from events.values import BaselineLevel, ContractId, CredentialId, Digest, Slot
+from events.values import BaselineLevel, ContractId, CredentialId, Digest, IdentityId, Slot
 from services.runtime.clock import SystemClock
 from services.runtime.outbound import Outbound
 from services.signer.adapters.file_keys import FileKeys
@@ -39,9 +43,10 @@ DOCUMENT_SIGNING = ObjectIdentifier("1.3.6.1.5.5.7.3.36")
 def name(common: str, organisation: str | None = None) -> x509.Name:
     """A name; the library counts octets where RFC 5280 counts characters, hence the private argument."""
     parts = [x509.NameAttribute(NameOID.COUNTRY_NAME, "VN")]
-    if organisation:
-        parts.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation, _validate=False))
-    return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, common, _validate=False)])
+    with warnings.catch_warnings(action="ignore"):
+        if organisation:
+            parts.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation, _validate=False))
+        return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, common, _validate=False)])
 
 
 @dataclass
@@ -64,11 +69,13 @@ class World:
     issuing: Ca = field(init=False)
     tsa: Ca = field(init=False)
     ocsp_responder: Ca = field(init=False)
+    root_responder: Ca = field(init=False)
     base: str = ""
     tsa_mode: str = "ok"
     ocsp_mode: str = "ok"
     crl_mode: str = "ok"
     offer_ocsp: bool = True
+    authority_key: ECKey = field(default_factory=lambda: ECKey.generate_key("P-256", {"kid": "k1"}))
     revoked: dict[int, x509.ReasonFlags] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     tsa_offset: timedelta = timedelta(0)
@@ -156,6 +163,7 @@ class World:
         app.router.add_post("/ocsp", self._ocsp)
         app.router.add_get("/{who}.crl", self._crl)
         app.router.add_post("/tsa", self._tsa)
+        app.router.add_get("/jwks.json", self._jwks)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -183,16 +191,18 @@ class World:
             ),
             k,
         )
-        k = key()
-        self.ocsp_responder = Ca(
-            self.issue(
-                k.public_key(),
-                name("OCSP thử nghiệm"),
-                self.issuing,
-                eku=[ExtendedKeyUsageOID.OCSP_SIGNING],
-                ocsp_nocheck=True,
-            ),
-            k,
+        self.ocsp_responder, self.root_responder = (
+            Ca(
+                self.issue(
+                    k.public_key(),
+                    name(common),
+                    issuer,
+                    eku=[ExtendedKeyUsageOID.OCSP_SIGNING],
+                    ocsp_nocheck=True,
+                ),
+                k,
+            )
+            for k, common, issuer in ((key(), "OCSP cấp phát", self.issuing), (key(), "OCSP gốc", self.root))
         )
 
     def subscriber(
@@ -203,6 +213,36 @@ class World:
             load_der_public_key(spki), name(common, organisation), self.issuing, eku=[DOCUMENT_SIGNING], **options
         )
         return leaf.public_bytes(Encoding.DER), self.issuing.der, self.root.der
+
+    async def _jwks(self, request: web.Request) -> web.Response:
+        return web.json_response({"keys": [self.authority_key.as_dict(private=False)]})
+
+    def activation(
+        self,
+        subject: IdentityId,
+        digest: Digest,
+        contract: ContractId,
+        slot: Slot,
+        claims: dict[str, Any] | None = None,
+    ) -> str:
+        """What the citizen's phone sends after a step-up."""
+        now = int(SystemClock().now().timestamp())
+        said = {
+            "iss": self.base,
+            "aud": "antin",
+            "sub": subject,
+            "iat": now,
+            "exp": now + 300,
+            "jti": str(uuid.uuid4()),
+            "account_level": 2,
+            "auth_level": 3,
+            "amr": ["face", "pin"],
+            "purpose": "sign",
+            "digest": digest,
+            "txn": f"{contract}/{slot}",
+        } | (claims or {})
+        header = {"alg": "ES256", "kid": self.authority_key.kid, "typ": "sad+jwt"}
+        return jws.serialize_compact(header, json.dumps(said).encode(), self.authority_key)
 
     async def _misbehave(self, mode: str) -> web.Response | None:
         match mode:
@@ -229,7 +269,7 @@ class World:
         issuer = (
             self.root if asked.issuer_name_hash == _sha1(self.root.certificate.subject.public_bytes()) else self.issuing
         )
-        responder = issuer if issuer is self.root else self.ocsp_responder
+        responder = self.root_responder if issuer is self.root else self.ocsp_responder
         this, after = now - timedelta(seconds=1), now + timedelta(hours=1)
         if self.ocsp_mode == "stale":
             this, after = now - timedelta(days=2), now - timedelta(days=1)

@@ -51,6 +51,23 @@ class Page:
                 left, bottom = self.left + x, self.bottom + y
         return left, bottom, left + w, bottom + h
 
+    def displayed(self, rect: Any) -> Box | None:
+        """A rectangle in the page's own units as a displayed box; none when it is no rectangle or has no area."""
+        found = _box(rect)
+        if found is None:
+            return None
+        left, bottom, right, top = found
+        match self.rotation:
+            case 90:
+                x, y, w, h = bottom - self.bottom, self.right - right, top - bottom, right - left
+            case 180:
+                x, y, w, h = self.right - right, self.top - top, right - left, top - bottom
+            case 270:
+                x, y, w, h = self.top - top, left - self.left, top - bottom, right - left
+            case _:
+                x, y, w, h = left - self.left, bottom - self.bottom, right - left, top - bottom
+        return Box(*(value * self.unit for value in (x, y, w, h)))
+
     @property
     def matrix(self) -> tuple[int, int, int, int, int, int]:
         """What turns a drawing so that it stands upright on the displayed page."""

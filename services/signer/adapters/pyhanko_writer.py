@@ -15,7 +15,6 @@ from asn1crypto import algos, cms
 from asn1crypto import crl as asn1_crl
 from asn1crypto import ocsp as asn1_ocsp
 from asn1crypto import x509 as asn1_x509
-from cryptography import x509
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.form_tools import get_single_field_annot
 from pyhanko.pdf_utils.generic import pdf_name
@@ -49,8 +48,8 @@ from services.signer.ports import KeyStore, StatusSource, TimestampAuthority
 
 LEVELS = (BaselineLevel.B, BaselineLevel.T, BaselineLevel.LT, BaselineLevel.LTA)
 NOWHERE = (0.0, 0.0, 0.0, 0.0)
-SIGNATURE_ROOM = 1_600
-"""Octets for the raw signature, the signed attributes and the frame of the CMS, RSA-4096 included."""
+SIGNATURE_ROOM = 2_000
+"""Octets for the raw signature, the signed attributes and the frame of the CMS, RSA-4096 included, names excluded."""
 
 
 @dataclass
@@ -133,7 +132,8 @@ class PyhankoWriter:
 
     async def _signature(self, pdf: bytes, order: SigningOrder, *, stamped_time: bool) -> tuple[bytes, bytes, Evidence]:
         """The signed revision, the `/Contents` in it with its padding, the timestamp authority's material."""
-        certificates = sum(len(item) for item in order.chain)
+        # The signer's certificate counts twice: its issuer's name stands in the signed attributes and the signer id.
+        certificates = sum(len(item) for item in (*order.chain, order.chain[0]))
         room = SIGNATURE_ROOM + certificates + (self._authority.room if stamped_time else 0)
         opened = await _off_loop(_prepare_signature, pdf, order, 2 * room)
         loop = asyncio.get_running_loop()
@@ -280,7 +280,7 @@ def _place(order: SigningOrder, pages: list[Page]) -> tuple[int, Box] | None:
         Refused: the order names a page that is not there, or a box outside it.
     """
     if order.placement is None:
-        return default_place(order.index, [page.size for page in pages])
+        return default_place(order.index, [page.size for page in pages], lambda n: _taken(pages[n - 1]))
     if order.placement.page > len(pages):
         raise Refused(
             "placement-page",
@@ -288,7 +288,29 @@ def _place(order: SigningOrder, pages: list[Page]) -> tuple[int, Box] | None:
             expected=f"one of the {len(pages)} pages",
             remedy="place the signature on a page of the document",
         )
-    return order.placement.page, within(order.placement, *pages[order.placement.page - 1].size)
+    page = pages[order.placement.page - 1]
+    box = within(order.placement, *page.size)
+    if any(box.overlaps(other) for other in _taken(page)):
+        raise Refused(
+            "placement-taken",
+            found="a box over another signature, form field or annotation",
+            expected="a free place: a stamp that covers something makes validators suspicious",
+            remedy="place the signature elsewhere",
+        )
+    return order.placement.page, box
+
+
+def _taken(page: Page) -> list[Box]:
+    """Where the page shows annotations already, as displayed."""
+    content: Any = page.ref.get_object()
+    boxes = []
+    for item in look(content, "/Annots", ()):
+        annotation = item.get_object()
+        if isinstance(annotation, generic.DictionaryObject):
+            box = page.displayed(look(annotation, "/Rect"))
+            if box is not None:
+                boxes.append(box)
+    return boxes
 
 
 def _page_of(widget: generic.DictionaryObject, pages: list[Page]) -> Page:
@@ -318,9 +340,7 @@ def _stamp(
     wide, high = abs(rect[2] - rect[0]), abs(rect[3] - rect[1])
     if page.rotation in (90, 270):
         wide, high = high, wide
-    text = stamps.text_for(
-        x509.load_der_x509_certificate(order.chain[0]), order.signed_at, order.redemption.shown.short
-    )
+    text = stamps.text_for(order.chain[0], order.signed_at, order.redemption.shown.short)
     # Drawn in points, then fitted to the rectangle by the viewer (ISO 32000-2 clause 12.5.5): right for any UserUnit.
     form = stamps.draw(writer, text, wide * page.unit, high * page.unit, page.matrix)
     widget[pdf_name("/AP")] = generic.DictionaryObject({pdf_name("/N"): form})
@@ -371,7 +391,7 @@ def _prepare_timestamp(pdf: bytes, room: int) -> _Open:
 def _no_room() -> Unavailable:
     return Unavailable(
         "signature-room",
-        found="a timestamp token larger than the room reserved for it, twice",
+        found="a signature or timestamp token larger than the room reserved for it, twice",
         expected="tokens of a steady size",
         remedy="nothing was signed; it is tried again",
     )

@@ -11,8 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
+from asn1crypto import x509 as asn1_x509
 from fontTools.ttLib import TTFont
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.font.opentype import GlyphAccumulator
@@ -47,15 +46,14 @@ class StampText:
         return tuple(unicodedata.normalize("NFC", " ".join(line.split())) for line in said)
 
 
-def text_for(certificate: x509.Certificate, at: datetime, mark: str) -> StampText:
-    """What to say of the holder of this certificate: common name and organisation; never a personal number."""
-
-    def first(oid: x509.ObjectIdentifier) -> str | None:
-        values = certificate.subject.get_attributes_for_oid(oid)
-        return str(values[0].value) if values else None
-
-    organisation = first(NameOID.ORGANIZATION_NAME)
-    return StampText(first(NameOID.COMMON_NAME) or organisation or "—", organisation, at, mark)
+def text_for(certificate: bytes, at: datetime, mark: str) -> StampText:
+    """What to say of the holder of this certificate (DER): common name and organisation; never a personal number."""
+    said: dict[str, str] = {}
+    for rdn in asn1_x509.Certificate.load(certificate).subject.chosen:
+        for item in rdn:
+            said.setdefault(item["type"].native, str(item["value"].native))
+    organisation = said.get("organization_name")
+    return StampText(said.get("common_name") or organisation or "—", organisation, at, mark)
 
 
 @cache

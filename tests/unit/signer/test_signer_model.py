@@ -237,6 +237,16 @@ def test_stamps_begin_on_the_last_page_and_end_when_all_pages_are_full():
     assert default_place(10_000, pages) is None
 
 
+def test_a_stamp_passes_over_what_stands_there_already():
+    pages = [(595.0, 842.0)]
+    places = cells(*pages[0])
+    field = [places[0], places[2]]
+    assert default_place(0, pages, lambda _: field) == (1, places[1])
+    assert default_place(1, pages, lambda _: field) == (1, places[1])
+    assert default_place(1, pages, lambda _: [*field, places[1]]) == (1, places[3])
+    assert default_place(0, pages, lambda _: places) is None
+
+
 def test_a_placement_must_be_on_the_page_and_readable():
     within(Placement(page=1, x=0, y=0, width=595, height=100), 595, 842)
     with pytest.raises(Refused, match="placement-outside"):
