@@ -23,8 +23,11 @@ from events.signing import DocumentSigned, SigningRefused
 from events.values import Code, ContractId, Digest, IdentityId, Slot
 from events.verification import SignatureRejected, SignatureVerified
 from services.contracts import model
-from services.contracts.model import Approval, Binding, BindingState, Contract, Decision, Holder, State
-from services.contracts.ports import Book, Ending, Record, Sheet
+from services.contracts.aggregate import Approval, Contract
+from services.contracts.lifecycle import State
+from services.contracts.model import Decision
+from services.contracts.ports import Book, Ending, Record, Sheet, Standings
+from services.contracts.standing import LOCKED, Binding, BindingState, Holder, standing, usable
 
 IdentityNews = (
     IdentityVerified
@@ -120,12 +123,16 @@ async def owned(contract: ContractId, sender: str, *, book: Book) -> Record:
     return record
 
 
-async def _sent(record: Record, *, book: Book, now: datetime) -> Told:
-    contract = record.contract
+async def check_parties(contract: Contract, *, standings: Standings, now: datetime) -> Contract:
+    """Every party can sign, now or when a hold ends; the contract comes back with the holds.
+
+    Raises:
+        Refused: a party can never sign again, or has no certificate.
+    """
     without: list[Slot] = []
     for party in contract.parties:
-        bindings = await book.bindings(party.identity)
-        how = model.standing(await book.holder(party.identity), bindings)
+        bindings = await standings.bindings(party.identity)
+        how = standing(await standings.holder(party.identity), bindings)
         if how.ended is not None:
             raise Refused(
                 "party-ended",
@@ -134,10 +141,10 @@ async def _sent(record: Record, *, book: Book, now: datetime) -> Told:
                 remedy="draft the contract anew with a party that can sign",
                 status=409,
             )
-        if not bindings or (model.usable(bindings, now) is None and not how.held):
+        if not bindings or (usable(bindings, now) is None and not how.held):
             without.append(party.slot)
         contract, _ = model.stand(contract, party.identity, how)
-    if contract.state is State.DRAFT and without:
+    if without:
         raise Refused(
             "party-without-certificate",
             found=f"no valid bound certificate for {', '.join(without)}",
@@ -145,6 +152,12 @@ async def _sent(record: Record, *, book: Book, now: datetime) -> Told:
             remedy="let these parties apply for a certificate, then send the contract",
             status=409,
         )
+    return contract
+
+
+async def _sent(record: Record, *, book: Book, now: datetime) -> Told:
+    model.send(record.contract, now)  # what cannot be sent at all is told before its parties are looked at
+    contract = await check_parties(record.contract, standings=book, now=now)
     return await _kept(record, model.send(contract, now), book=book, now=now)
 
 
@@ -172,7 +185,7 @@ async def confirm(
     bindings = await book.bindings(party.identity)
     await _check(record, slot, Purpose.SIGN, shown, activation, book=book, issuer=issuer, now=now)
     # A held party is refused by the model, which knows the reason; it may have no usable certificate just now.
-    binding = model.usable(bindings, now) or (bindings[-1] if bindings and party.held else None)
+    binding = usable(bindings, now) or (bindings[-1] if bindings and party.held else None)
     if binding is None:
         raise Refused(
             "party-without-certificate",
@@ -232,7 +245,7 @@ async def _check(
     bindings = await book.bindings(party.identity)
     holder = await book.holder(party.identity)
     live = [each for each in bindings if each.state is not BindingState.REVOKED]
-    bound = model.usable(bindings, now) or (live[-1] if live else None)
+    bound = usable(bindings, now) or (live[-1] if live else None)
     representative = bound.representative if bound else None
     if representative is not None:
         if holder is not None and holder.representative not in (None, representative):
@@ -243,7 +256,7 @@ async def _check(
                 remedy="let the new representative confirm the certificate first",
                 status=409,
             )
-        how = model.standing(await book.holder(representative), ())
+        how = standing(await book.holder(representative), ())
         if how.held or how.ended:
             raise Refused(
                 "representative-held",
@@ -298,7 +311,7 @@ def _after(holder: Holder, news: IdentityNews) -> Holder:
         case RepresentativeChanged():
             changed = {"representative": news.representative}
         case IdentityLocked():
-            changed = {"locks": (model.LOCKED,)}
+            changed = {"locks": (LOCKED,)}
         case IdentityUnlocked():
             changed = {"locks": ()}
         case IdentityEnded() | OrganisationDissolved():
@@ -345,7 +358,7 @@ _STATES: dict[type, BindingState] = {
 
 async def _follow(identity: IdentityId, *, book: Book, now: datetime, anew: bool = False) -> Facts:
     bindings = await book.bindings(identity)
-    how = model.standing(await book.holder(identity), bindings)
+    how = standing(await book.holder(identity), bindings)
     good = {each.credential for each in bindings if each.state is BindingState.BOUND}
     said: list[ContractFact] = []
     for record in await book.open_with(identity):

@@ -1,4 +1,4 @@
-"""What a contract may do: one table of moves, and the decisions that follow it without touching anything.
+"""What a contract decides, by the table of `lifecycle.py` and without touching anything.
 
 A decision takes a contract and something that happened and returns the contract after it with the facts to say. What
 the table does not list raises `Refused` and changes nothing. Sources: Law 20/2023/QH15 Art 22 (approval bound to the
@@ -7,13 +7,7 @@ content approved), Art 34-38 (contracts by data messages, agreed terms of signin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Annotated, Literal
-
-from pydantic import Field, model_validator
 
 from events.contract import (
     ContractCompleted,
@@ -24,321 +18,19 @@ from events.contract import (
     ContractWithdrawn,
     PartyConfirmed,
     PartyDeclined,
-    Placement,
     Seat,
     SigningRequested,
 )
 from events.errors import Refused
-from events.fact import Moment, Value
 from events.signing import DocumentSigned, SigningRefused
-from events.values import BaselineLevel, Code, ContractId, CredentialId, Digest, IdentityId, Slot
+from events.values import BaselineLevel, Code, Digest, IdentityId, Slot
 from events.verification import SignatureRejected, SignatureVerified
+from services.contracts.aggregate import Approval, Contract, Party
+from services.contracts.lifecycle import LIFECYCLE, Move, SlotState, State, Trigger, either
+from services.contracts.standing import Standing
 
 GRACE = timedelta(days=1)
 """How long after the deadline a signature ordered in time may still be made; then the contract expires all the same."""
-
-
-class State(StrEnum):
-    """Where a contract stands."""
-
-    DRAFT = "draft"
-    SENT = "sent"
-    COMPLETED = "completed"
-    DECLINED = "declined"
-    WITHDRAWN = "withdrawn"
-    EXPIRED = "expired"
-    VOIDED = "voided"
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing will ever be said about the contract again."""
-        return self not in (State.DRAFT, State.SENT)
-
-
-class SlotState(StrEnum):
-    """Where one party's place stands."""
-
-    WAITING = "waiting"
-    INVITED = "invited"
-    CONFIRMED = "confirmed"
-    REQUESTED = "requested"
-    SIGNED = "signed"
-    VERIFIED = "verified"
-    DECLINED = "declined"
-    REJECTED = "rejected"
-    BARRED = "barred"
-
-    @property
-    def outstanding(self) -> bool:
-        """Whether a signature was ordered and has not been judged."""
-        return self in (SlotState.REQUESTED, SlotState.SIGNED)
-
-
-class Trigger(StrEnum):
-    """What can happen to a contract: a command of somebody, a fact heard, or what follows by itself."""
-
-    SEND = "send"
-    INVITE = "invite"
-    CONFIRM = "confirm"
-    REQUEST = "request"
-    FORGET = "forget"
-    HEAR_SIGNED = "hear DocumentSigned"
-    HEAR_REFUSED = "hear SigningRefused"
-    HEAR_VERIFIED = "hear SignatureVerified"
-    HEAR_REJECTED = "hear SignatureRejected"
-    DECLINE = "decline"
-    WITHDRAW = "withdraw"
-    EXPIRE = "expire"
-    BAR = "bar"
-    COMPLETE = "complete"
-
-
-@dataclass(frozen=True)
-class Move:
-    """One row of the lifecycle. Without `slot` the move is about the contract as a whole."""
-
-    trigger: Trigger
-    contract: frozenset[State]
-    contract_after: State | None
-    slot: frozenset[SlotState]
-    slot_after: SlotState | None
-    says: tuple[type[ContractFact], ...]
-    when: str
-
-
-def _row(
-    trigger: Trigger,
-    contract: State | tuple[State, ...],
-    slot: tuple[SlotState, ...] | SlotState | None,
-    slot_after: SlotState | None,
-    says: tuple[type[ContractFact], ...] | type[ContractFact] | None,
-    when: str,
-    *,
-    after: State | None = None,
-) -> Move:
-    return Move(
-        trigger,
-        frozenset((contract,) if isinstance(contract, State) else contract),
-        after,
-        frozenset(() if slot is None else (slot,) if isinstance(slot, SlotState) else slot),
-        slot_after,
-        () if says is None else says if isinstance(says, tuple) else (says,),
-        when,
-    )
-
-
-_S = SlotState
-LIFECYCLE: tuple[Move, ...] = (
-    _row(
-        Trigger.SEND,
-        State.DRAFT,
-        None,
-        None,
-        ContractSent,
-        "the sender sends it; every party holds a bound certificate; the deadline lies ahead",
-        after=State.SENT,
-    ),
-    _row(Trigger.INVITE, State.SENT, _S.WAITING, _S.INVITED, None, "every slot of a lower order is verified"),
-    _row(
-        Trigger.CONFIRM,
-        State.SENT,
-        _S.INVITED,
-        _S.CONFIRMED,
-        PartyConfirmed,
-        "the party approves the digest it was shown: the document or the latest verified revision",
-    ),
-    _row(
-        Trigger.REQUEST,
-        State.SENT,
-        _S.CONFIRMED,
-        _S.REQUESTED,
-        SigningRequested,
-        "no other signature of the contract is outstanding; the base is the latest verified revision",
-    ),
-    _row(
-        Trigger.FORGET,
-        State.SENT,
-        _S.CONFIRMED,
-        _S.INVITED,
-        None,
-        "the party was locked, suspended or changed before its turn: it must confirm anew",
-    ),
-    _row(Trigger.HEAR_SIGNED, State.SENT, _S.REQUESTED, _S.SIGNED, None, "the signer claims a signature on the base"),
-    _row(
-        Trigger.HEAR_REFUSED,
-        State.SENT,
-        _S.REQUESTED,
-        _S.INVITED,
-        None,
-        "the signer would not sign; the reason is kept; the party may confirm anew",
-    ),
-    _row(
-        Trigger.HEAR_VERIFIED,
-        State.SENT,
-        (_S.REQUESTED, _S.SIGNED),
-        _S.VERIFIED,
-        None,
-        "the verifier judged the file itself; it is the base of the next signature",
-    ),
-    _row(
-        Trigger.HEAR_REJECTED,
-        State.SENT,
-        (_S.REQUESTED, _S.SIGNED),
-        _S.REJECTED,
-        ContractVoided,
-        "the verifier rejected the file, or it does not reach the agreed level",
-        after=State.VOIDED,
-    ),
-    _row(
-        Trigger.DECLINE,
-        State.SENT,
-        (_S.INVITED, _S.CONFIRMED),
-        _S.DECLINED,
-        PartyDeclined,
-        "the party will not sign",
-        after=State.DECLINED,
-    ),
-    _row(
-        Trigger.BAR,
-        State.SENT,
-        (_S.WAITING, _S.INVITED, _S.CONFIRMED, _S.REQUESTED),
-        _S.BARRED,
-        ContractVoided,
-        "the party's e-identity ended or its last certificate was revoked before it had signed",
-        after=State.VOIDED,
-    ),
-    _row(
-        Trigger.WITHDRAW,
-        State.DRAFT,
-        None,
-        None,
-        None,
-        "the sender gives the draft up; nobody had heard of it",
-        after=State.WITHDRAWN,
-    ),
-    _row(
-        Trigger.WITHDRAW,
-        State.SENT,
-        None,
-        None,
-        ContractWithdrawn,
-        "the sender takes it back while somebody has yet to confirm",
-        after=State.WITHDRAWN,
-    ),
-    _row(
-        Trigger.EXPIRE,
-        State.SENT,
-        None,
-        None,
-        ContractExpired,
-        "the deadline passed; an outstanding signature gets a day's grace",
-        after=State.EXPIRED,
-    ),
-    _row(
-        Trigger.COMPLETE,
-        State.SENT,
-        None,
-        None,
-        ContractCompleted,
-        "every slot is verified",
-        after=State.COMPLETED,
-    ),
-)
-
-
-class Terms(Value):
-    """What the parties agreed on about signing itself (Law 20/2023/QH15 Art 36)."""
-
-    format: Literal["PAdES"] = "PAdES"
-    level: BaselineLevel = BaselineLevel.LTA
-    notices: Annotated[
-        Literal["data-message", "mail", "webhook"], Field(description="Channel of notices, Law 20/2023/QH15 Art 37")
-    ] = "data-message"
-
-
-class Party(Seat):
-    """One party's place and where it stands."""
-
-    placement: Placement | None = None
-    state: SlotState = SlotState.WAITING
-    held: Annotated[tuple[Code, ...], Field(description="Why the party cannot sign just now; empty: it can")] = ()
-    shown: Digest | None = None
-    activation: Digest | None = None
-    confirmed_at: Moment | None = None
-    credential: CredentialId | None = None
-    certificate: Digest | None = None
-    base: Digest | None = None
-    signed: Digest | None = None
-    report: Digest | None = None
-    reason: Code | None = None
-
-
-class Contract(Value):
-    """One contract: its document, its parties in the order they were named, and where it stands."""
-
-    id: ContractId
-    document: Digest
-    pages: Annotated[int, Field(ge=1)]
-    terms: Terms = Terms()
-    deadline: Moment
-    parties: Annotated[tuple[Party, ...], Field(min_length=1, max_length=100)]
-    state: State = State.DRAFT
-    latest: Annotated[Digest | None, Field(description="The latest verified revision; none before the first")] = None
-    reason: Code | None = None
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Contract:
-        if len({party.slot for party in self.parties}) != len(self.parties):
-            raise ValueError("two parties share a slot; expected one slot for each party")
-        if len({party.identity for party in self.parties}) != len(self.parties):
-            raise ValueError("one e-identity holds two slots; expected one slot for each e-identity")
-        return self
-
-    @property
-    def revision(self) -> Digest:
-        """What the next signature is made on: the latest verified revision, at first the document."""
-        return self.latest or self.document
-
-    @property
-    def outstanding(self) -> Party | None:
-        """The one party whose signature was ordered and has not been judged."""
-        return next((party for party in self.parties if party.state.outstanding), None)
-
-    @property
-    def waiting_for(self) -> tuple[Slot, ...]:
-        """Whose confirmation is awaited now."""
-        return tuple(party.slot for party in self.parties if party.state is SlotState.INVITED)
-
-    def party(self, slot: Slot) -> Party:
-        """The party of a slot.
-
-        Raises:
-            Refused: the contract has no such slot.
-        """
-        for party in self.parties:
-            if party.slot == slot:
-                return party
-        raise Refused(
-            "unknown-slot",
-            found=f"the slot {slot}",
-            expected=f"one of {', '.join(party.slot for party in self.parties)}",
-            remedy="name a slot of this contract",
-            status=404,
-        )
-
-    def of(self, identity: IdentityId) -> Party | None:
-        """The party that this e-identity is, if it is one."""
-        return next((party for party in self.parties if party.identity == identity), None)
-
-
-class Approval(Value):
-    """What a party approved, already checked: by whom, what it saw, with which credential it will sign."""
-
-    identity: IdentityId
-    shown: Digest
-    activation: Digest
-    credential: CredentialId
-    certificate: Digest
 
 
 Decision = tuple[Contract, tuple[ContractFact, ...]]
@@ -533,79 +225,6 @@ def stand(contract: Contract, identity: IdentityId, standing: Standing, *, anew:
     return contract, ()
 
 
-# --- how a party stands --------------------------------------------------------------------------------------------
-
-
-class Holder(Value):
-    """What the identity facts have told of one e-identity."""
-
-    identity: IdentityId
-    sequence: Annotated[int, Field(ge=0)] = 0
-    account_level: Annotated[int, Field(ge=0, le=2)] = 0
-    locks: tuple[Code, ...] = ()
-    ended: Code | None = None
-    representative: IdentityId | None = None
-
-
-class BindingState(StrEnum):
-    """How a certificate stands, as the binding facts have told."""
-
-    BOUND = "bound"
-    SUSPENDED = "suspended"
-    REVOKED = "revoked"
-
-
-class Binding(Value):
-    """A certificate bound to an e-identity."""
-
-    credential: CredentialId
-    identity: IdentityId
-    certificate: Digest
-    state: BindingState
-    representative: IdentityId | None = None
-    not_before: Moment
-    not_after: Moment
-    confirmed_at: Moment
-
-
-class Standing(Value):
-    """Whether a party can sign now, and if not, why and whether ever."""
-
-    held: tuple[Code, ...] = ()
-    ended: Code | None = None
-
-
-LOCKED, LEVEL, SUSPENDED, REVOKED = (
-    Code("identity-locked"),
-    Code("account-level-too-low"),
-    Code("certificate-suspended"),
-    Code("certificate-revoked"),
-)
-
-
-def standing(holder: Holder | None, bindings: Iterable[Binding]) -> Standing:
-    """How a party stands: its e-identity and its certificates together."""
-    held: list[Code] = []
-    states = {binding.state for binding in bindings}
-    if holder is not None:
-        if holder.ended is not None:
-            return Standing(ended=holder.ended)
-        held.extend(holder.locks)
-        if holder.account_level == 1:
-            held.append(LEVEL)
-    if states and BindingState.BOUND not in states:
-        if BindingState.SUSPENDED not in states:
-            return Standing(ended=REVOKED)
-        held.append(SUSPENDED)
-    return Standing(held=tuple(held))
-
-
-def usable(bindings: Iterable[Binding], now: datetime) -> Binding | None:
-    """The certificate a party signs with: the one bound last among those that are good and within their validity."""
-    good = [each for each in bindings if each.state is BindingState.BOUND and each.not_before <= now < each.not_after]
-    return max(good, key=lambda each: (each.confirmed_at, each.credential), default=None)
-
-
 # --- what the signer and the verifier say --------------------------------------------------------------------------
 
 
@@ -699,7 +318,7 @@ def _allowed(trigger: Trigger, contract: Contract, party: Party | None = None) -
     rows = [move for move in LIFECYCLE if move.trigger is trigger]
     open_rows = [move for move in rows if contract.state in move.contract]
     if not open_rows:
-        named = _either(state.value for move in rows for state in move.contract)
+        named = either(state.value for move in rows for state in move.contract)
         raise Refused(
             f"contract-{contract.state.value}",
             found=f"a contract that is {contract.state.value}",
@@ -716,7 +335,7 @@ def _allowed(trigger: Trigger, contract: Contract, party: Party | None = None) -
     raise Refused(
         code,
         found=f"the slot {party.slot} is {party.state.value}",
-        expected=f"a slot that is {_either(state.value for move in open_rows for state in move.slot)}",
+        expected=f"a slot that is {either(state.value for move in open_rows for state in move.slot)}",
         remedy=remedy,
         status=409,
     )
@@ -857,27 +476,3 @@ def _not_the_party(slot: Slot) -> Refused:
 
 def _rank(level: BaselineLevel) -> int:
     return list(BaselineLevel).index(level)
-
-
-def _either(words: Iterable[str]) -> str:
-    return " or ".join(dict.fromkeys(words))
-
-
-def lifecycle_markdown() -> str:
-    """The table for people: the documents are drawn from it, never written by hand."""
-    lines = [
-        "| what happens | contract is | slot is | slot becomes | contract becomes | said | when |",
-        "|" + "---|" * 7,
-    ]
-    for move in LIFECYCLE:
-        cells = (
-            move.trigger.value,
-            _either(state.value for state in State if state in move.contract),
-            _either(state.value for state in SlotState if state in move.slot) or "-",
-            move.slot_after.value if move.slot_after else "-",
-            move.contract_after.value if move.contract_after else "-",
-            ", ".join(fact.name() for fact in move.says) or "-",
-            move.when,
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"

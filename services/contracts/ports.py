@@ -11,8 +11,9 @@ from pydantic import Field
 from events.contract import Placement
 from events.fact import Moment, Value
 from events.values import Code, ContractId, Digest, IdentityId, Slot, Uuid
+from services.contracts.aggregate import Contract, Terms
 from services.contracts.fields import Form, Template
-from services.contracts.model import Binding, Contract, Holder, State, Terms
+from services.contracts.standing import Binding, Holder
 
 
 class Limits(Value):
@@ -91,7 +92,19 @@ class Record(Value):
     version: Annotated[int, Field(ge=0)] = 0
 
 
-class Book(Protocol):
+class Standings(Protocol):
+    """Knows how e-identities and their certificates stand."""
+
+    async def holder(self, identity: IdentityId) -> Holder | None:
+        """What was told of an e-identity."""
+        ...
+
+    async def bindings(self, identity: IdentityId) -> Sequence[Binding]:
+        """Every certificate that was ever bound to an e-identity, in the order it was bound."""
+        ...
+
+
+class Book(Standings, Protocol):
     """The memory of this service within one transaction."""
 
     async def add(self, record: Record) -> None:
@@ -118,24 +131,8 @@ class Book(Protocol):
         """Every contract that has not ended and in which this e-identity holds a slot."""
         ...
 
-    async def due(self, now: datetime, most: int) -> Sequence[ContractId]:
-        """Contracts that are out and whose deadline has passed."""
-        ...
-
-    async def listed(self, sender: str, state: State | None, after: ContractId | None, most: int) -> Sequence[Record]:
-        """One sender's contracts, newest first, `after` the last one seen."""
-        ...
-
-    async def holder(self, identity: IdentityId) -> Holder | None:
-        """What was told of an e-identity."""
-        ...
-
     async def keep_holder(self, holder: Holder) -> None:
         """Write what was told of an e-identity."""
-        ...
-
-    async def bindings(self, identity: IdentityId) -> Sequence[Binding]:
-        """Every certificate that was ever bound to an e-identity."""
         ...
 
     async def keep_binding(self, binding: Binding) -> None:

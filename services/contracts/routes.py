@@ -6,19 +6,37 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, Protocol, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Protocol, TypeVar
 
 from domain.activation import TYPE, Activation
-from events.contract import ContractFact, Placement
+from events.contract import ContractFact
 from events.errors import Refused
-from events.fact import Moment
-from events.values import Code, ContractId, CredentialId, Digest, IdentityId, Name, Slot
+from events.values import Code, ContractId, Digest, Name, Slot
 from services.contracts import handlers
-from services.contracts.fields import FIELDS, SLOTS, PowerPurchaseNovation, Template
-from services.contracts.model import Contract, Party, SlotState, State, Terms
-from services.contracts.ports import Book, Ending, Heard, Intake, Maker, Record
+from services.contracts.aggregate import Contract, Party, Terms
+from services.contracts.fields import SLOTS, Template
+from services.contracts.lifecycle import State
+from services.contracts.ports import Book, Ending, Heard, Intake, Maker, Record, Standings
+from services.contracts.shapes import (
+    Confirmation,
+    ContractList,
+    ContractQuery,
+    ContractRequest,
+    ContractView,
+    DocumentQuery,
+    EvidencePackage,
+    NovationRequest,
+    Refusal,
+    SlotView,
+    TemplateList,
+    TemplateView,
+    Withdrawal,
+    contract_view,
+    released,
+    revisions_of,
+    slot_view,
+    template_view,
+)
 from services.runtime.access import Public, Scope
 from services.runtime.blobs import Blobs
 from services.runtime.clock import Clock
@@ -36,7 +54,7 @@ SLACK = 64 * 1024
 N = TypeVar("N", bound=Name)
 
 
-class View(Protocol):
+class View(Standings, Protocol):
     """Reads outside a write transaction."""
 
     async def load(self, contract: ContractId) -> Record:
@@ -50,184 +68,6 @@ class View(Protocol):
     async def history(self, contract: ContractId) -> Sequence[Heard]:
         """Every event of a contract's life."""
         ...
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ContractSeat(_Strict):
-    """Who holds a slot. Parties of equal `order` may sign in parallel; lower orders sign first."""
-
-    slot: Slot
-    identity: IdentityId
-    order: Annotated[int, Field(ge=1, le=100)] = 1
-    placement: Annotated[
-        Placement | None, Field(description="Where the visible signature goes; a free place is found without it")
-    ] = None
-
-
-class ContractRequest(_Strict):
-    """A contract to be made from the PDF in the part `document`."""
-
-    title: Annotated[str, Field(max_length=200)] = ""
-    reference: Annotated[str, Field(max_length=100, description="Your own; never told to others")] = ""
-    parties: Annotated[tuple[ContractSeat, ...], Field(min_length=1, max_length=100)]
-    deadline: Moment
-    terms: Terms = Terms()
-    send: Annotated[bool, Field(description="Send it at once; else it stays a draft")] = False
-
-
-class TemplateSeat(_Strict):
-    """Who holds a slot of the template."""
-
-    slot: Slot
-    identity: IdentityId
-    order: Annotated[int, Field(ge=1, le=100)] = 1
-
-
-class NovationRequest(_Strict):
-    """A change of parties of a power purchase agreement; slots: outgoing-buyer, incoming-buyer, supplier."""
-
-    title: Annotated[str, Field(max_length=200)] = ""
-    reference: Annotated[str, Field(max_length=100, description="Your own; never told to others")] = ""
-    fields: PowerPurchaseNovation
-    parties: Annotated[tuple[TemplateSeat, ...], Field(min_length=3, max_length=3)]
-    deadline: Moment
-    terms: Terms = Terms()
-    send: bool = False
-
-
-class ContractParty(BaseModel):
-    """One party and where it stands."""
-
-    slot: Slot
-    identity: IdentityId
-    order: int
-    state: SlotState
-    held: tuple[Code, ...] = ()
-    placement: Placement | None = None
-    shown: Digest | None = None
-    confirmed_at: Moment | None = None
-    credential: CredentialId | None = None
-    certificate: Digest | None = None
-    signed: Digest | None = None
-    report: Digest | None = None
-    reason: Code | None = None
-
-
-class ContractView(BaseModel):
-    """A contract as its sender sees it."""
-
-    id: ContractId
-    state: State
-    title: str
-    reference: str
-    document: Annotated[Digest, Field(description="The document as it was sent")]
-    revision: Annotated[Digest, Field(description="The latest verified revision; at first the document")]
-    pages: int
-    terms: Terms
-    deadline: Moment
-    parties: tuple[ContractParty, ...]
-    waiting_for: Annotated[tuple[Slot, ...], Field(description="Whose confirmation is awaited now")]
-    reason: Code | None = None
-    words: Annotated[str | None, Field(description="What was said at the end by who declined or withdrew")] = None
-    created_at: Moment
-    sent_at: Moment | None = None
-    ended_at: Moment | None = None
-    version: int
-
-
-class ContractList(BaseModel):
-    """One page of contracts."""
-
-    contracts: tuple[ContractView, ...]
-    next: Annotated[ContractId | None, Field(description="Give it as `after` to read on")] = None
-
-
-class SlotView(BaseModel):
-    """What a party learns about its own slot."""
-
-    contract: ContractId
-    contract_state: State
-    slot: Slot
-    state: SlotState
-    shown: Digest | None = None
-    confirmed_at: Moment | None = None
-
-
-class Confirmation(_Strict):
-    """A party approves exactly what it was shown."""
-
-    activation: Annotated[str, Field(min_length=20, max_length=8192, description="Compact JWS, purpose sign")]
-    shown: Annotated[Digest, Field(description="The digest of the PDF that the party was shown")]
-
-
-class Refusal(_Strict):
-    """A party says no. The words stay with the contract; only the code is told."""
-
-    activation: Annotated[str, Field(min_length=20, max_length=8192, description="Compact JWS, purpose decline")]
-    reason: Annotated[str, Field(max_length=1000, description="In the party's words; never leaves the contract")] = ""
-    code: Code = Code("declined")
-
-
-class Withdrawal(_Strict):
-    """The sender takes the contract back."""
-
-    reason: Annotated[str, Field(max_length=1000, description="In the sender's words; never told")] = ""
-    code: Code = Code("withdrawn-by-sender")
-
-
-class ContractQuery(_Strict):
-    """Which contracts."""
-
-    state: State | None = None
-    after: ContractId | None = None
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
-
-
-class DocumentQuery(_Strict):
-    """Which revision; the latest released one by default."""
-
-    revision: Digest | None = None
-
-
-class TemplateView(BaseModel):
-    """A template and the JSON Schema (2020-12) of its fields."""
-
-    name: Template
-    slots: tuple[Slot, ...]
-    fields: dict[str, Any]
-
-
-class TemplateList(BaseModel):
-    """The templates."""
-
-    templates: tuple[TemplateView, ...]
-
-
-class EvidenceRevision(BaseModel):
-    """One released revision: who signed it, what was checked before, what was found after."""
-
-    revision: Digest
-    slot: Slot
-    base: Digest
-    certificate: Digest
-    shown: Digest
-    activation: Digest
-    presign_check: Digest | None = None
-    report: Digest
-    signed_at: Moment | None = None
-
-
-class EvidencePackage(BaseModel):
-    """Everything that shows how a contract came about (Law 20/2023/QH15 Art 11, 13). Parties by pseudonym."""
-
-    format: Literal["antin-evidence-1"] = "antin-evidence-1"
-    made_at: Moment
-    contract: ContractView
-    revisions: tuple[EvidenceRevision, ...]
-    events: Annotated[tuple[Heard, ...], Field(description="Said and heard, in order; data and their digests")]
 
 
 Say = Callable[[Tx, Sequence[ContractFact]], Awaitable[None]]
@@ -263,7 +103,7 @@ class Desk:
         )
         contract = _contract(Digest.of(pdf), len(found.pages), parties, asked.terms, asked.deadline)
         handlers.check_placements(contract, found.pages)
-        await self.blobs.keep(pdf)
+        await self._keep(pdf, contract, asked.send)
         return contract
 
     async def fill_in(self, call: Call) -> Contract:
@@ -287,7 +127,7 @@ class Desk:
         )
         found = await self.intake.admit(made.pdf)
         contract = _contract(Digest.of(made.pdf), len(found.pages), parties, asked.terms, asked.deadline)
-        await self.blobs.keep(made.pdf)
+        await self._keep(made.pdf, contract, asked.send)
         return contract
 
     async def create(self, call: Call) -> Reply:
@@ -303,12 +143,12 @@ class Desk:
         )
         told = await handlers.draft(record, book=self.book(call.tx), now=now, send_now=asked.send)
         record = await self._said(call, told)
-        return Reply(_view(record), 201, headers={"Location": f"/v1/contracts/{record.contract.id}"})
+        return Reply(contract_view(record), 201, headers={"Location": f"/v1/contracts/{record.contract.id}"})
 
     async def send(self, call: Call) -> Reply:
         """Send a draft."""
         told = await handlers.send(_id(call), call.caller.name, book=self.book(call.tx), now=self.clock.now())
-        return Reply(_view(await self._said(call, told)))
+        return Reply(contract_view(await self._said(call, told)))
 
     async def withdraw(self, call: Call) -> Reply:
         """Take a contract back."""
@@ -316,11 +156,11 @@ class Desk:
         told = await handlers.withdraw(
             _id(call),
             call.caller.name,
-            Ending(code=asked.code, words=asked.reason),
+            Ending(code=Code(asked.code), words=asked.reason),
             book=self.book(call.tx),
             now=self.clock.now(),
         )
-        return Reply(_view(await self._said(call, told)))
+        return Reply(contract_view(await self._said(call, told)))
 
     async def listed(self, call: Call) -> Reply:
         """One page of the caller's contracts."""
@@ -329,19 +169,19 @@ class Desk:
             found = await view.listed(call.caller.name, query.state, query.after, query.limit + 1)
         page = found[: query.limit]
         rest = page[-1].contract.id if len(found) > query.limit else None
-        return Reply(ContractList(contracts=tuple(_view(record) for record in page), next=rest))
+        return Reply(ContractList(contracts=tuple(contract_view(record) for record in page), next=rest))
 
     async def read(self, call: Call) -> Reply:
         """One contract."""
-        return Reply(_view(await self._owned(call)))
+        return Reply(contract_view(await self._owned(call)))
 
     async def document(self, call: Call) -> Reply:
         """The PDF. A revision that was not verified, or was rejected, is never given out."""
         contract = (await self._owned(call)).contract
         query: DocumentQuery = call.query
-        released = [contract.document, *_released(contract)]
+        given_out = [contract.document, *released(contract)]
         wanted = query.revision or contract.revision
-        if wanted not in released:
+        if wanted not in given_out:
             raise Refused(
                 "unknown-revision",
                 found="a digest that is no released revision of this contract",
@@ -362,8 +202,8 @@ class Desk:
             events = await view.history(record.contract.id)
         made = EvidencePackage(
             made_at=self.clock.now(),
-            contract=_view(record),
-            revisions=tuple(_revisions(record.contract, events)),
+            contract=contract_view(record),
+            revisions=tuple(revisions_of(record.contract, events)),
             events=tuple(events),
         )
         return Reply(made)
@@ -400,7 +240,7 @@ class Desk:
             issuer=self.issuer,
             now=self.clock.now(),
         )
-        return Reply(_slot_view(await self._said(call, told), _slot(call)))
+        return Reply(slot_view(await self._said(call, told), _slot(call)))
 
     async def decline(self, call: Call) -> Reply:
         """A party says no."""
@@ -410,23 +250,23 @@ class Desk:
             _id(call),
             _slot(call),
             activation,
-            Ending(code=asked.code, words=asked.reason),
+            Ending(code=Code(asked.code), words=asked.reason),
             book=self.book(call.tx),
             issuer=self.issuer,
             now=self.clock.now(),
         )
-        return Reply(_slot_view(await self._said(call, told), _slot(call)))
+        return Reply(slot_view(await self._said(call, told), _slot(call)))
 
     # --- templates
 
     async def templates(self, call: Call) -> Reply:
         """Every template with its fields."""
-        return Reply(TemplateList(templates=tuple(_template(each) for each in Template)))
+        return Reply(TemplateList(templates=tuple(template_view(each) for each in Template)))
 
     async def template(self, call: Call) -> Reply:
         """One template with its fields."""
         try:
-            return Reply(_template(Template(call.path["name"])))
+            return Reply(template_view(Template(call.path["name"])))
         except ValueError:
             raise Refused(
                 "unknown-template",
@@ -440,6 +280,13 @@ class Desk:
         record, facts = told
         await self.say(call.tx, facts)
         return record
+
+    async def _keep(self, pdf: bytes, contract: Contract, sending: bool) -> None:
+        """Keep the bytes of what will not be refused for its parties; what is refused leaves nothing behind."""
+        if sending:
+            async with self.view() as view:
+                await handlers.check_parties(contract, standings=view, now=self.clock.now())
+        await self.blobs.keep(pdf)
 
     def _deadline(self, deadline: datetime) -> None:
         now = self.clock.now()
@@ -604,79 +451,3 @@ def _named(kind: type[N], text: str, code: str) -> N:
         raise Refused(
             code, found="a name of another form", expected=kind.expected, remedy="check the address", status=404
         ) from None
-
-
-def _view(record: Record) -> ContractView:
-    contract = record.contract
-    return ContractView(
-        id=contract.id,
-        state=contract.state,
-        title=record.title,
-        reference=record.reference,
-        document=contract.document,
-        revision=contract.revision,
-        pages=contract.pages,
-        terms=contract.terms,
-        deadline=contract.deadline,
-        parties=tuple(_party(party) for party in contract.parties),
-        waiting_for=contract.waiting_for if contract.state is State.SENT else (),
-        reason=contract.reason,
-        words=record.words or None,
-        created_at=record.created_at,
-        sent_at=record.sent_at,
-        ended_at=record.ended_at,
-        version=record.version,
-    )
-
-
-def _party(party: Party) -> ContractParty:
-    released = party.state is SlotState.VERIFIED
-    told = party.model_dump(exclude={"activation", "base", "signed"} if not released else {"activation", "base"})
-    return ContractParty.model_validate(told)
-
-
-def _slot_view(record: Record, slot: Slot) -> SlotView:
-    party = record.contract.party(slot)
-    return SlotView(
-        contract=record.contract.id,
-        contract_state=record.contract.state,
-        slot=slot,
-        state=party.state,
-        shown=party.shown,
-        confirmed_at=party.confirmed_at,
-    )
-
-
-def _released(contract: Contract) -> list[Digest]:
-    return [party.signed for party in contract.parties if party.state is SlotState.VERIFIED and party.signed]
-
-
-def _revisions(contract: Contract, events: Sequence[Heard]) -> Sequence[EvidenceRevision]:
-    """The released revisions in the order in which each was made upon the other."""
-    claims = {heard.data.get("signed"): heard.data for heard in events if ".DocumentSigned." in heard.type}
-    left = {party.base: party for party in contract.parties if party.state is SlotState.VERIFIED}
-    found: list[EvidenceRevision] = []
-    base: Digest | None = contract.document
-    while base is not None and (party := left.pop(base, None)) is not None:
-        claim = claims.get(party.signed, {})
-        found.append(
-            EvidenceRevision.model_validate(
-                {
-                    "revision": party.signed,
-                    "slot": party.slot,
-                    "base": party.base,
-                    "certificate": party.certificate,
-                    "shown": party.shown,
-                    "activation": party.activation,
-                    "presign_check": claim.get("checked"),
-                    "report": party.report,
-                    "signed_at": claim.get("signed_at"),
-                }
-            )
-        )
-        base = party.signed
-    return found
-
-
-def _template(name: Template) -> TemplateView:
-    return TemplateView(name=name, slots=SLOTS[name], fields=FIELDS[name].model_json_schema())

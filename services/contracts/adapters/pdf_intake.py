@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from types import TracebackType
 from typing import Self
@@ -11,6 +12,8 @@ from typing import Self
 from events.errors import Refused, Unavailable
 from services.contracts.adapters.pdf_reading import not_a_pdf, too_large
 from services.contracts.ports import Admitted, Limits
+
+_INHERITED = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 
 
 class PdfIntake:
@@ -82,6 +85,9 @@ class PdfIntake:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
+            # It needs no secret of ours, and outlives no signal that is meant for us: it ends when its input does.
+            env={name: value for name, value in os.environ.items() if name in _INHERITED},
+            start_new_session=True,
         )
         self._running.add(process)
         return process

@@ -17,9 +17,11 @@ from events.envelope import Event
 from events.errors import Unavailable
 from events.fact import Fact
 from events.values import ContractId, Digest, IdentityId, Slot, Uuid
+from services.contracts.aggregate import Contract
 from services.contracts.handlers import unknown_contract
-from services.contracts.model import Binding, Contract, Holder, State
+from services.contracts.lifecycle import State
 from services.contracts.ports import Heard, Record
+from services.contracts.standing import Binding, Holder
 from services.runtime.database import Instant, Schema, Tx
 from services.runtime.outbox import upsert
 
@@ -100,111 +102,8 @@ schema = Schema("contracts", metadata, Path(__file__).parents[1] / "migrations" 
 OPEN = (State.DRAFT.value, State.SENT.value)
 
 
-class SqlBook:
-    """The book within one transaction (services.contracts.ports.Book)."""
-
-    def __init__(self, tx: Tx) -> None:
-        self._tx = tx
-        self._view = SqlView(tx.conn, lock=True)
-
-    async def add(self, record: Record) -> None:
-        """Write a new contract."""
-        await self._tx.execute(contracts.insert().values(id=record.contract.id, **_columns(record)))
-        await self._tx.execute(
-            seats.insert(),
-            [
-                {"contract": record.contract.id, "slot": party.slot, "identity": party.identity}
-                for party in record.contract.parties
-            ],
-        )
-
-    async def load(self, contract: ContractId) -> Record:
-        """The contract, locked against other writers until the transaction ends."""
-        return await self._view.load(contract)
-
-    async def save(self, record: Record) -> None:
-        """Write a changed contract, if it still is what it was when it was loaded."""
-        changed = await self._tx.execute(
-            contracts.update()
-            .where(contracts.c.id == record.contract.id, contracts.c.version == record.version - 1)
-            .values(**_columns(record))
-        )
-        if changed.rowcount != 1:
-            raise Unavailable(
-                "changed-meanwhile",
-                found="a contract that somebody else changed meanwhile",
-                expected="the contract as it was read",
-                remedy="it is tried again",
-                retry_after=0.1,
-            )
-
-    async def open_with(self, identity: IdentityId) -> Sequence[Record]:
-        """Every contract that has not ended and in which this e-identity holds a slot."""
-        query = (
-            sa.select(contracts)
-            .join(seats, seats.c.contract == contracts.c.id)
-            .where(seats.c.identity == identity, contracts.c.state.in_(OPEN))
-            .order_by(contracts.c.id)
-            .with_for_update(of=contracts)
-        )
-        return [_record(row) for row in await self._tx.execute(query)]
-
-    async def due(self, now: datetime, most: int) -> Sequence[ContractId]:
-        """Contracts that are out and whose deadline has passed."""
-        return await self._view.due(now, most)
-
-    async def listed(self, sender: str, state: State | None, after: ContractId | None, most: int) -> Sequence[Record]:
-        """One sender's contracts, newest first."""
-        return await self._view.listed(sender, state, after, most)
-
-    async def holder(self, identity: IdentityId) -> Holder | None:
-        """What was told of an e-identity."""
-        found = await self._tx.execute(sa.select(holders.c.body).where(holders.c.identity == identity))
-        body = found.scalar_one_or_none()
-        return Holder.model_validate_json(body) if body is not None else None
-
-    async def keep_holder(self, holder: Holder) -> None:
-        """Write what was told of an e-identity."""
-        values = {"identity": holder.identity, "body": holder.model_dump_json()}
-        await self._tx.execute(upsert(self._tx, holders, values, ("identity",)))
-
-    async def bindings(self, identity: IdentityId) -> Sequence[Binding]:
-        """Every certificate that was ever bound to an e-identity, in the order it was bound."""
-        found = await self._tx.execute(sa.select(bindings.c.body).where(bindings.c.identity == identity))
-        return sorted((Binding.model_validate_json(row) for row in found.scalars()), key=lambda each: each.confirmed_at)
-
-    async def keep_binding(self, binding: Binding) -> None:
-        """Write how a certificate stands."""
-        values = {
-            "credential": binding.credential,
-            "identity": binding.identity,
-            "body": binding.model_dump_json(),
-        }
-        await self._tx.execute(upsert(self._tx, bindings, values, ("credential",)))
-
-    async def redeem(self, jti: Uuid, contract: ContractId, slot: Slot) -> bool:
-        """Use an activation; false when it was used before."""
-        insert = postgresql.insert if self._tx.conn.dialect.name == "postgresql" else sqlite.insert
-        values = {"jti": jti, "contract": contract, "slot": slot}
-        done = await self._tx.execute(insert(activations).values(**values).on_conflict_do_nothing())
-        return done.rowcount == 1
-
-    async def note(self, contract: ContractId, event: Event[Fact]) -> None:
-        """Keep an event of a contract's life, said or heard."""
-        await self._tx.execute(
-            history.insert().values(
-                event=event.id,
-                contract=contract,
-                type=event.type,
-                at=event.time,
-                source=event.source,
-                data=json.dumps(event.fact.data(), ensure_ascii=False),
-            )
-        )
-
-
 class SqlView:
-    """What can be read without a write transaction."""
+    """What can be read without a write transaction; with `lock`, rows are locked against other writers."""
 
     def __init__(self, conn: AsyncConnection, *, lock: bool = False) -> None:
         self._conn = conn
@@ -242,6 +141,17 @@ class SqlView:
         rows = await self._conn.execute(query.order_by(contracts.c.id.desc()).limit(most))
         return [_record(row) for row in rows]
 
+    async def holder(self, identity: IdentityId) -> Holder | None:
+        """What was told of an e-identity."""
+        found = await self._conn.execute(sa.select(holders.c.body).where(holders.c.identity == identity))
+        body = found.scalar_one_or_none()
+        return Holder.model_validate_json(body) if body is not None else None
+
+    async def bindings(self, identity: IdentityId) -> Sequence[Binding]:
+        """Every certificate that was ever bound to an e-identity, in the order it was bound."""
+        found = await self._conn.execute(sa.select(bindings.c.body).where(bindings.c.identity == identity))
+        return sorted((Binding.model_validate_json(row) for row in found.scalars()), key=lambda each: each.confirmed_at)
+
     async def history(self, contract: ContractId) -> Sequence[Heard]:
         """Every event of a contract's life, in the order in which it was said or heard here."""
         query = sa.select(history).where(history.c.contract == contract).order_by(history.c.n)
@@ -256,6 +166,86 @@ class SqlView:
             )
             for row in await self._conn.execute(query)
         ]
+
+
+class SqlBook(SqlView):
+    """The book within one transaction (services.contracts.ports.Book)."""
+
+    def __init__(self, tx: Tx) -> None:
+        super().__init__(tx.conn, lock=True)
+        self._tx = tx
+
+    async def add(self, record: Record) -> None:
+        """Write a new contract."""
+        await self._tx.execute(contracts.insert().values(id=record.contract.id, **_columns(record)))
+        await self._tx.execute(
+            seats.insert(),
+            [
+                {"contract": record.contract.id, "slot": party.slot, "identity": party.identity}
+                for party in record.contract.parties
+            ],
+        )
+
+    async def save(self, record: Record) -> None:
+        """Write a changed contract, if it still is what it was when it was loaded."""
+        changed = await self._tx.execute(
+            contracts.update()
+            .where(contracts.c.id == record.contract.id, contracts.c.version == record.version - 1)
+            .values(**_columns(record))
+        )
+        if changed.rowcount != 1:
+            raise Unavailable(
+                "changed-meanwhile",
+                found="a contract that somebody else changed meanwhile",
+                expected="the contract as it was read",
+                remedy="it is tried again",
+                retry_after=0.1,
+            )
+
+    async def open_with(self, identity: IdentityId) -> Sequence[Record]:
+        """Every contract that has not ended and in which this e-identity holds a slot."""
+        query = (
+            sa.select(contracts)
+            .join(seats, seats.c.contract == contracts.c.id)
+            .where(seats.c.identity == identity, contracts.c.state.in_(OPEN))
+            .order_by(contracts.c.id)
+            .with_for_update(of=contracts)
+        )
+        return [_record(row) for row in await self._tx.execute(query)]
+
+    async def keep_holder(self, holder: Holder) -> None:
+        """Write what was told of an e-identity."""
+        values = {"identity": holder.identity, "body": holder.model_dump_json()}
+        await self._tx.execute(upsert(self._tx, holders, values, ("identity",)))
+
+    async def keep_binding(self, binding: Binding) -> None:
+        """Write how a certificate stands."""
+        values = {
+            "credential": binding.credential,
+            "identity": binding.identity,
+            "body": binding.model_dump_json(),
+        }
+        await self._tx.execute(upsert(self._tx, bindings, values, ("credential",)))
+
+    async def redeem(self, jti: Uuid, contract: ContractId, slot: Slot) -> bool:
+        """Use an activation; false when it was used before."""
+        insert = postgresql.insert if self._tx.conn.dialect.name == "postgresql" else sqlite.insert
+        values = {"jti": jti, "contract": contract, "slot": slot}
+        done = await self._tx.execute(insert(activations).values(**values).on_conflict_do_nothing())
+        return done.rowcount == 1
+
+    async def note(self, contract: ContractId, event: Event[Fact]) -> None:
+        """Keep an event of a contract's life, said or heard."""
+        await self._tx.execute(
+            history.insert().values(
+                event=event.id,
+                contract=contract,
+                type=event.type,
+                at=event.time,
+                source=event.source,
+                data=json.dumps(event.fact.data(), ensure_ascii=False),
+            )
+        )
 
 
 def _columns(record: Record) -> Mapping[str, Any]:

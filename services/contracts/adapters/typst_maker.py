@@ -16,8 +16,8 @@ import typst
 from events.contract import Placement
 from events.errors import Refused
 from events.values import Slot
+from services.contracts.aggregate import Terms
 from services.contracts.fields import Form, PowerPurchaseNovation, Template, level_in_words
-from services.contracts.model import Terms
 from services.contracts.ports import Made
 
 VIETNAM = timezone(timedelta(hours=7))

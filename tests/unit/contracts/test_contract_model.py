@@ -27,7 +27,8 @@ from events.signing import DocumentSigned, SigningRefused
 from events.values import BaselineLevel, Code, ContractId, CredentialId, Digest, IdentityId, Slot
 from events.verification import SignatureRejected, SignatureVerified
 from services.contracts import model
-from services.contracts.model import Approval, Contract, Party, SlotState, State, Terms
+from services.contracts.aggregate import Approval, Contract, Party, Terms
+from services.contracts.lifecycle import LIFECYCLE, SlotState, State, lifecycle_markdown
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 ID = ContractId("00000000-0000-4000-8000-000000000001")
@@ -397,16 +398,16 @@ def test_two_parties_share_neither_slot_nor_identity(change):
 
 
 def test_the_documents_table_shows_every_row_of_the_one_table():
-    drawn = model.lifecycle_markdown().splitlines()
-    assert len(drawn) == len(model.LIFECYCLE) + 2
+    drawn = lifecycle_markdown().splitlines()
+    assert len(drawn) == len(LIFECYCLE) + 2
     assert all(line.count("|") == 8 for line in drawn)
 
 
 def test_every_state_is_reached_by_some_row_and_no_row_leaves_an_end():
-    reached = {row.contract_after for row in model.LIFECYCLE} | {State.DRAFT, None}
+    reached = {row.contract_after for row in LIFECYCLE} | {State.DRAFT, None}
     assert reached - {None} == set(State)
-    assert {row.slot_after for row in model.LIFECYCLE} - {None} == set(SlotState) - {SlotState.WAITING}
-    assert not any(state.ended for row in model.LIFECYCLE for state in row.contract)
+    assert {row.slot_after for row in LIFECYCLE} - {None} == set(SlotState) - {SlotState.WAITING}
+    assert not any(state.ended for row in LIFECYCLE for state in row.contract)
 
 
 numbers = st.integers(0, 3)
@@ -452,7 +453,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def step(self, before: Contract, after: Contract, decide: Any) -> None:
         """Every change of a slot is a way through rows of the table."""
-        ways = {(old, row.slot_after) for row in model.LIFECYCLE for old in row.slot}
+        ways = {(old, row.slot_after) for row in LIFECYCLE for old in row.slot}
         for old, new in zip(before.parties, after.parties, strict=True):
             two = {(a, d) for a, b in ways for c, d in ways if b is c}
             three = {(a, d) for a, b in two for c, d in ways if b is c}

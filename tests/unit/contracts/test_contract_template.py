@@ -16,8 +16,8 @@ from events.errors import Refused
 from events.values import BaselineLevel, Slot
 from services.contracts.adapters import pdf_reading
 from services.contracts.adapters.typst_maker import render
+from services.contracts.aggregate import Terms
 from services.contracts.fields import SLOTS, PowerPurchaseNovation, Template
-from services.contracts.model import Terms
 from services.contracts.ports import Limits, Made
 from tests.support import novation
 
