@@ -10,10 +10,10 @@ from events.contract import Placement, Seat
 from events.errors import Refused
 from events.fact import Moment, Value
 from events.values import BaselineLevel, Code, ContractId, CredentialId, Digest, IdentityId, Slot
-from services.contracts.lifecycle import SlotState, State
+from services.contracts.lifecycle import ContractState, SlotState
 
 
-class Terms(Value):
+class SigningTerms(Value):
     """What the parties agreed on about signing itself (Law 20/2023/QH15 Art 36)."""
 
     format: Literal["PAdES"] = "PAdES"
@@ -46,10 +46,10 @@ class Contract(Value):
     id: ContractId
     document: Digest
     pages: Annotated[int, Field(ge=1)]
-    terms: Terms = Terms()
+    terms: SigningTerms = SigningTerms()
     deadline: Moment
     parties: Annotated[tuple[Party, ...], Field(min_length=1, max_length=100)]
-    state: State = State.DRAFT
+    state: ContractState = ContractState.DRAFT
     latest: Annotated[Digest | None, Field(description="The latest verified revision; none before the first")] = None
     reason: Code | None = None
 

@@ -151,16 +151,16 @@ class PowerPurchaseNovation(Form):
         return self
 
 
-class Template(StrEnum):
+class TemplateName(StrEnum):
     """The templates by name."""
 
     POWER_PURCHASE_NOVATION = "power-purchase-novation"
 
 
-FIELDS: dict[Template, type[Form]] = {Template.POWER_PURCHASE_NOVATION: PowerPurchaseNovation}
+FIELDS: dict[TemplateName, type[Form]] = {TemplateName.POWER_PURCHASE_NOVATION: PowerPurchaseNovation}
 
-SLOTS: dict[Template, tuple[Slot, ...]] = {
-    Template.POWER_PURCHASE_NOVATION: (Slot("outgoing-buyer"), Slot("incoming-buyer"), Slot("supplier")),
+SLOTS: dict[TemplateName, tuple[Slot, ...]] = {
+    TemplateName.POWER_PURCHASE_NOVATION: (Slot("outgoing-buyer"), Slot("incoming-buyer"), Slot("supplier")),
 }
 """The places for signatures of each template, in their order on the page."""
 

@@ -24,7 +24,7 @@ from events.values import Code, ContractId, Digest, IdentityId, Slot
 from events.verification import SignatureRejected, SignatureVerified
 from services.contracts import model
 from services.contracts.aggregate import Approval, Contract
-from services.contracts.lifecycle import State
+from services.contracts.lifecycle import ContractState
 from services.contracts.model import Decision
 from services.contracts.ports import Book, Ending, Record, Sheet, Standings
 from services.contracts.standing import LOCKED, Binding, BindingState, Holder, standing, usable
@@ -404,7 +404,7 @@ async def _kept(record: Record, decided: Decision, *, book: Book, now: datetime,
     if contract == record.contract:
         return record, facts
     changed: dict[str, object] = {"contract": contract, "version": record.version + 1}
-    if contract.state is not State.DRAFT and record.contract.state is State.DRAFT and facts:
+    if contract.state is not ContractState.DRAFT and record.contract.state is ContractState.DRAFT and facts:
         changed["sent_at"] = now
     if contract.state.ended:
         changed["ended_at"] = now

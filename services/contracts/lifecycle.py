@@ -22,7 +22,7 @@ from events.contract import (
 )
 
 
-class State(StrEnum):
+class ContractState(StrEnum):
     """Where a contract stands."""
 
     DRAFT = "draft"
@@ -36,7 +36,7 @@ class State(StrEnum):
     @property
     def ended(self) -> bool:
         """Whether nothing will ever be said about the contract again."""
-        return self not in (State.DRAFT, State.SENT)
+        return self not in (ContractState.DRAFT, ContractState.SENT)
 
 
 class SlotState(StrEnum):
@@ -82,8 +82,8 @@ class Move:
     """One row of the lifecycle. Without `slot` the move is about the contract as a whole."""
 
     trigger: Trigger
-    contract: frozenset[State]
-    contract_after: State | None
+    contract: frozenset[ContractState]
+    contract_after: ContractState | None
     slot: frozenset[SlotState]
     slot_after: SlotState | None
     says: tuple[type[ContractFact], ...]
@@ -92,17 +92,17 @@ class Move:
 
 def _row(
     trigger: Trigger,
-    contract: State | tuple[State, ...],
+    contract: ContractState | tuple[ContractState, ...],
     slot: tuple[SlotState, ...] | SlotState | None,
     slot_after: SlotState | None,
     says: tuple[type[ContractFact], ...] | type[ContractFact] | None,
     when: str,
     *,
-    after: State | None = None,
+    after: ContractState | None = None,
 ) -> Move:
     return Move(
         trigger,
-        frozenset((contract,) if isinstance(contract, State) else contract),
+        frozenset((contract,) if isinstance(contract, ContractState) else contract),
         after,
         frozenset(() if slot is None else (slot,) if isinstance(slot, SlotState) else slot),
         slot_after,
@@ -115,17 +115,17 @@ _S = SlotState
 LIFECYCLE: tuple[Move, ...] = (
     _row(
         Trigger.SEND,
-        State.DRAFT,
+        ContractState.DRAFT,
         None,
         None,
         ContractSent,
         "the sender sends it; every party holds a bound certificate; the deadline lies ahead",
-        after=State.SENT,
+        after=ContractState.SENT,
     ),
-    _row(Trigger.INVITE, State.SENT, _S.WAITING, _S.INVITED, None, "every slot of a lower order is verified"),
+    _row(Trigger.INVITE, ContractState.SENT, _S.WAITING, _S.INVITED, None, "every slot of a lower order is verified"),
     _row(
         Trigger.CONFIRM,
-        State.SENT,
+        ContractState.SENT,
         _S.INVITED,
         _S.CONFIRMED,
         PartyConfirmed,
@@ -133,7 +133,7 @@ LIFECYCLE: tuple[Move, ...] = (
     ),
     _row(
         Trigger.REQUEST,
-        State.SENT,
+        ContractState.SENT,
         _S.CONFIRMED,
         _S.REQUESTED,
         SigningRequested,
@@ -141,16 +141,23 @@ LIFECYCLE: tuple[Move, ...] = (
     ),
     _row(
         Trigger.FORGET,
-        State.SENT,
+        ContractState.SENT,
         _S.CONFIRMED,
         _S.INVITED,
         None,
         "the party was locked, suspended or changed before its turn: it must confirm anew",
     ),
-    _row(Trigger.HEAR_SIGNED, State.SENT, _S.REQUESTED, _S.SIGNED, None, "the signer claims a signature on the base"),
+    _row(
+        Trigger.HEAR_SIGNED,
+        ContractState.SENT,
+        _S.REQUESTED,
+        _S.SIGNED,
+        None,
+        "the signer claims a signature on the base",
+    ),
     _row(
         Trigger.HEAR_REFUSED,
-        State.SENT,
+        ContractState.SENT,
         _S.REQUESTED,
         _S.INVITED,
         None,
@@ -158,7 +165,7 @@ LIFECYCLE: tuple[Move, ...] = (
     ),
     _row(
         Trigger.HEAR_VERIFIED,
-        State.SENT,
+        ContractState.SENT,
         (_S.REQUESTED, _S.SIGNED),
         _S.VERIFIED,
         None,
@@ -166,66 +173,66 @@ LIFECYCLE: tuple[Move, ...] = (
     ),
     _row(
         Trigger.HEAR_REJECTED,
-        State.SENT,
+        ContractState.SENT,
         (_S.REQUESTED, _S.SIGNED),
         _S.REJECTED,
         ContractVoided,
         "the verifier rejected the file, or it does not reach the agreed level",
-        after=State.VOIDED,
+        after=ContractState.VOIDED,
     ),
     _row(
         Trigger.DECLINE,
-        State.SENT,
+        ContractState.SENT,
         (_S.INVITED, _S.CONFIRMED),
         _S.DECLINED,
         PartyDeclined,
         "the party will not sign",
-        after=State.DECLINED,
+        after=ContractState.DECLINED,
     ),
     _row(
         Trigger.BAR,
-        State.SENT,
+        ContractState.SENT,
         (_S.WAITING, _S.INVITED, _S.CONFIRMED, _S.REQUESTED),
         _S.BARRED,
         ContractVoided,
         "the party's e-identity ended or its last certificate was revoked before it had signed",
-        after=State.VOIDED,
+        after=ContractState.VOIDED,
     ),
     _row(
         Trigger.WITHDRAW,
-        State.DRAFT,
+        ContractState.DRAFT,
         None,
         None,
         None,
         "the sender gives the draft up; nobody had heard of it",
-        after=State.WITHDRAWN,
+        after=ContractState.WITHDRAWN,
     ),
     _row(
         Trigger.WITHDRAW,
-        State.SENT,
+        ContractState.SENT,
         None,
         None,
         ContractWithdrawn,
         "the sender takes it back while somebody has yet to confirm",
-        after=State.WITHDRAWN,
+        after=ContractState.WITHDRAWN,
     ),
     _row(
         Trigger.EXPIRE,
-        State.SENT,
+        ContractState.SENT,
         None,
         None,
         ContractExpired,
         "the deadline passed; an outstanding signature gets a day's grace",
-        after=State.EXPIRED,
+        after=ContractState.EXPIRED,
     ),
     _row(
         Trigger.COMPLETE,
-        State.SENT,
+        ContractState.SENT,
         None,
         None,
         ContractCompleted,
         "every slot is verified",
-        after=State.COMPLETED,
+        after=ContractState.COMPLETED,
     ),
 )
 
@@ -244,7 +251,7 @@ def lifecycle_markdown() -> str:
     for move in LIFECYCLE:
         cells = (
             move.trigger.value,
-            either(state.value for state in State if state in move.contract),
+            either(state.value for state in ContractState if state in move.contract),
             either(state.value for state in SlotState if state in move.slot) or "-",
             move.slot_after.value if move.slot_after else "-",
             move.contract_after.value if move.contract_after else "-",

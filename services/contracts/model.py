@@ -26,7 +26,7 @@ from events.signing import DocumentSigned, SigningRefused
 from events.values import BaselineLevel, Code, Digest, IdentityId, Slot
 from events.verification import SignatureRejected, SignatureVerified
 from services.contracts.aggregate import Approval, Contract, Party
-from services.contracts.lifecycle import LIFECYCLE, Move, SlotState, State, Trigger, either
+from services.contracts.lifecycle import LIFECYCLE, ContractState, Move, SlotState, Trigger, either
 from services.contracts.standing import Standing
 
 GRACE = timedelta(days=1)
@@ -141,7 +141,7 @@ def withdraw(contract: Contract, reason: Code) -> Decision:
             remedy="wait for the outcome; a concluded contract is ended by an agreement of its parties",
             status=409,
         )
-    facts = (ContractWithdrawn(contract=contract.id, reason=reason),) if contract.state is State.SENT else ()
+    facts = (ContractWithdrawn(contract=contract.id, reason=reason),) if contract.state is ContractState.SENT else ()
     return _after(contract, move, reason), facts
 
 
@@ -173,7 +173,7 @@ def bar(contract: Contract, identity: IdentityId, reason: Code) -> Decision:
     party = contract.of(identity)
     if party is None or contract.state.ended:
         return contract, ()
-    if contract.state is State.DRAFT:
+    if contract.state is ContractState.DRAFT:
         return hold(contract, identity, reason)
     if party.state in (SlotState.SIGNED, SlotState.VERIFIED):
         return contract, ()
@@ -213,7 +213,7 @@ def stand(contract: Contract, identity: IdentityId, standing: Standing, *, anew:
     party = contract.of(identity)
     if party is None or contract.state.ended:
         return contract, ()
-    if standing.ended is not None and contract.state is State.SENT:
+    if standing.ended is not None and contract.state is ContractState.SENT:
         return bar(contract, identity, standing.ended)
     for reason in standing.held:
         contract, _ = hold(contract, identity, reason)
@@ -341,8 +341,8 @@ def _allowed(trigger: Trigger, contract: Contract, party: Party | None = None) -
     )
 
 
-def _remedy_of(state: State) -> str:
-    if state is State.DRAFT:
+def _remedy_of(state: ContractState) -> str:
+    if state is ContractState.DRAFT:
         return "send the contract first"
     return "nothing can be done with it any more; draft a new contract" if state.ended else "read the contract again"
 

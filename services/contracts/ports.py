@@ -11,8 +11,8 @@ from pydantic import Field
 from events.contract import Placement
 from events.fact import Moment, Value
 from events.values import Code, ContractId, Digest, IdentityId, Slot, Uuid
-from services.contracts.aggregate import Contract, Terms
-from services.contracts.fields import Form, Template
+from services.contracts.aggregate import Contract, SigningTerms
+from services.contracts.fields import Form, TemplateName
 from services.contracts.standing import Binding, Holder
 
 
@@ -68,7 +68,7 @@ class Maker(Protocol):
     """Makes documents from templates."""
 
     async def make(
-        self, template: Template, fields: Form, terms: Terms, order: Sequence[Sequence[Slot]], now: datetime
+        self, template: TemplateName, fields: Form, terms: SigningTerms, order: Sequence[Sequence[Slot]], now: datetime
     ) -> Made:
         """The document and where its signature areas are.
 
@@ -144,7 +144,7 @@ class Book(Standings, Protocol):
         ...
 
 
-class Heard(Value):
+class EvidenceEvent(Value):
     """One event in the life of a contract, said here or heard from others."""
 
     id: Uuid

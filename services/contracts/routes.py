@@ -13,24 +13,24 @@ from events.contract import ContractFact
 from events.errors import Refused
 from events.values import Code, ContractId, Digest, Name, Slot
 from services.contracts import handlers
-from services.contracts.aggregate import Contract, Party, Terms
-from services.contracts.fields import SLOTS, Template
-from services.contracts.lifecycle import State
-from services.contracts.ports import Book, Ending, Heard, Intake, Maker, Record, Standings
+from services.contracts.aggregate import Contract, Party, SigningTerms
+from services.contracts.fields import SLOTS, TemplateName
+from services.contracts.lifecycle import ContractState
+from services.contracts.ports import Book, Ending, EvidenceEvent, Intake, Maker, Record, Standings
 from services.contracts.shapes import (
-    Confirmation,
+    ConfirmRequest,
     ContractList,
     ContractQuery,
     ContractRequest,
     ContractView,
+    DeclineRequest,
     DocumentQuery,
     EvidencePackage,
     NovationRequest,
-    Refusal,
     SlotView,
     TemplateList,
     TemplateView,
-    Withdrawal,
+    WithdrawRequest,
     contract_view,
     released,
     revisions_of,
@@ -61,11 +61,13 @@ class View(Standings, Protocol):
         """The contract as it stands. Refused 404 when there is none."""
         ...
 
-    async def listed(self, sender: str, state: State | None, after: ContractId | None, most: int) -> Sequence[Record]:
+    async def listed(
+        self, sender: str, state: ContractState | None, after: ContractId | None, most: int
+    ) -> Sequence[Record]:
         """One sender's contracts, newest first."""
         ...
 
-    async def history(self, contract: ContractId) -> Sequence[Heard]:
+    async def history(self, contract: ContractId) -> Sequence[EvidenceEvent]:
         """Every event of a contract's life."""
         ...
 
@@ -109,7 +111,7 @@ class Desk:
     async def fill_in(self, call: Call) -> Contract:
         """Before the transaction: make the document and keep it."""
         asked: NovationRequest = call.body
-        template = Template.POWER_PURCHASE_NOVATION
+        template = TemplateName.POWER_PURCHASE_NOVATION
         self._deadline(asked.deadline)
         if sorted(seat.slot for seat in asked.parties) != sorted(SLOTS[template]):
             raise Refused(
@@ -152,7 +154,7 @@ class Desk:
 
     async def withdraw(self, call: Call) -> Reply:
         """Take a contract back."""
-        asked: Withdrawal = call.body
+        asked: WithdrawRequest = call.body
         told = await handlers.withdraw(
             _id(call),
             call.caller.name,
@@ -165,8 +167,9 @@ class Desk:
     async def listed(self, call: Call) -> Reply:
         """One page of the caller's contracts."""
         query: ContractQuery = call.query
+        state = ContractState(query.state) if query.state is not None else None
         async with self.view() as view:
-            found = await view.listed(call.caller.name, query.state, query.after, query.limit + 1)
+            found = await view.listed(call.caller.name, state, query.after, query.limit + 1)
         page = found[: query.limit]
         rest = page[-1].contract.id if len(found) > query.limit else None
         return Reply(ContractList(contracts=tuple(contract_view(record) for record in page), next=rest))
@@ -219,7 +222,7 @@ class Desk:
 
     async def activation(self, call: Call) -> tuple[Activation, Digest]:
         """Before the transaction: the authority's signature on the activation; what it signed is kept as evidence."""
-        asked: Confirmation | Refusal = call.body
+        asked: ConfirmRequest | DeclineRequest = call.body
         contract, slot = _id(call), _slot(call)
         async with self.view() as view:
             (await view.load(contract)).contract.party(slot)
@@ -228,7 +231,7 @@ class Desk:
 
     async def confirm(self, call: Call) -> Reply:
         """A party approves what it was shown."""
-        asked: Confirmation = call.body
+        asked: ConfirmRequest = call.body
         activation, evidence = call.prepared
         told = await handlers.confirm(
             _id(call),
@@ -244,7 +247,7 @@ class Desk:
 
     async def decline(self, call: Call) -> Reply:
         """A party says no."""
-        asked: Refusal = call.body
+        asked: DeclineRequest = call.body
         activation, _ = call.prepared
         told = await handlers.decline(
             _id(call),
@@ -261,17 +264,17 @@ class Desk:
 
     async def templates(self, call: Call) -> Reply:
         """Every template with its fields."""
-        return Reply(TemplateList(templates=tuple(template_view(each) for each in Template)))
+        return Reply(TemplateList(templates=tuple(template_view(each) for each in TemplateName)))
 
     async def template(self, call: Call) -> Reply:
         """One template with its fields."""
         try:
-            return Reply(template_view(Template(call.path["name"])))
+            return Reply(template_view(TemplateName(call.path["name"])))
         except ValueError:
             raise Refused(
                 "unknown-template",
                 found="no such template",
-                expected=", ".join(Template),
+                expected=", ".join(TemplateName),
                 remedy="see GET /v1/templates",
                 status=404,
             ) from None
@@ -333,7 +336,7 @@ class Desk:
             ),
             Route(
                 "POST",
-                f"/v1/templates/{Template.POWER_PURCHASE_NOVATION.value}/contracts",
+                f"/v1/templates/{TemplateName.POWER_PURCHASE_NOVATION.value}/contracts",
                 self.create,
                 "Make a change of parties of a power purchase agreement",
                 TAG,
@@ -381,7 +384,7 @@ class Desk:
                 TAG,
                 WRITE,
                 ContractView,
-                body=Withdrawal,
+                body=WithdrawRequest,
                 writes=True,
                 problems=("being-concluded",),
             ),
@@ -393,7 +396,7 @@ class Desk:
                 TAG,
                 PARTY,
                 SlotView,
-                body=Confirmation,
+                body=ConfirmRequest,
                 writes=True,
                 prepare=self.activation,
                 problems=(*deciding, "deadline-passed", "party-without-certificate"),
@@ -406,7 +409,7 @@ class Desk:
                 TAG,
                 PARTY,
                 SlotView,
-                body=Refusal,
+                body=DeclineRequest,
                 writes=True,
                 prepare=self.activation,
                 problems=deciding,
@@ -414,7 +417,9 @@ class Desk:
         )
 
 
-def _contract(document: Digest, pages: int, parties: tuple[Party, ...], terms: Terms, deadline: datetime) -> Contract:
+def _contract(
+    document: Digest, pages: int, parties: tuple[Party, ...], terms: SigningTerms, deadline: datetime
+) -> Contract:
     """A draft.
 
     Raises:

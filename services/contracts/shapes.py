@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from events.contract import Placement
 from events.fact import Moment
 from events.values import Code, ContractId, CredentialId, Digest, IdentityId, Slot
-from services.contracts.aggregate import Contract, Party, Terms
-from services.contracts.fields import FIELDS, SLOTS, PowerPurchaseNovation, Template
-from services.contracts.lifecycle import SlotState, State
-from services.contracts.ports import Heard, Record
+from services.contracts.aggregate import Contract, Party, SigningTerms
+from services.contracts.fields import FIELDS, SLOTS, PowerPurchaseNovation, TemplateName
+from services.contracts.lifecycle import ContractState, SlotState
+from services.contracts.ports import EvidenceEvent, Record
 
 
 class _Strict(BaseModel):
@@ -39,7 +39,7 @@ class ContractRequest(_Strict):
     reference: Annotated[str, Field(max_length=100, description="Your own; never told to others")] = ""
     parties: Annotated[tuple[ContractSeat, ...], Field(min_length=1, max_length=100)]
     deadline: Moment
-    terms: Terms = Terms()
+    terms: SigningTerms = SigningTerms()
     send: Annotated[bool, Field(description="Send it at once; else it stays a draft")] = False
 
 
@@ -59,7 +59,7 @@ class NovationRequest(_Strict):
     fields: PowerPurchaseNovation
     parties: Annotated[tuple[TemplateSeat, ...], Field(min_length=3, max_length=3)]
     deadline: Moment
-    terms: Terms = Terms()
+    terms: SigningTerms = SigningTerms()
     send: bool = False
 
 
@@ -85,13 +85,13 @@ class ContractView(BaseModel):
     """A contract as its sender sees it."""
 
     id: ContractId
-    state: State
+    state: ContractState
     title: str
     reference: str
     document: Annotated[Digest, Field(description="The document as it was sent")]
     revision: Annotated[Digest, Field(description="The latest verified revision; at first the document")]
     pages: int
-    terms: Terms
+    terms: SigningTerms
     deadline: Moment
     parties: tuple[ContractParty, ...]
     waiting_for: Annotated[tuple[Slot, ...], Field(description="Whose confirmation is awaited now")]
@@ -114,14 +114,14 @@ class SlotView(BaseModel):
     """What a party learns about its own slot."""
 
     contract: ContractId
-    contract_state: State
+    contract_state: ContractState
     slot: Slot
     state: SlotState
     shown: Digest | None = None
     confirmed_at: Moment | None = None
 
 
-class Confirmation(_Strict):
+class ConfirmRequest(_Strict):
     """A party approves exactly what it was shown."""
 
     activation: Annotated[str, Field(min_length=20, max_length=8192, description="Compact JWS, purpose sign")]
@@ -146,7 +146,7 @@ class WithdrawalCode(StrEnum):
     REPLACED = "replaced-by-another"
 
 
-class Refusal(_Strict):
+class DeclineRequest(_Strict):
     """A party says no. The words stay with the contract; only the code is told."""
 
     activation: Annotated[str, Field(min_length=20, max_length=8192, description="Compact JWS, purpose decline")]
@@ -154,7 +154,7 @@ class Refusal(_Strict):
     code: Annotated[DeclineCode, Field(description="This one is told")] = DeclineCode.DECLINED
 
 
-class Withdrawal(_Strict):
+class WithdrawRequest(_Strict):
     """The sender takes the contract back."""
 
     reason: Annotated[str, Field(max_length=1000, description="In the sender's words; never told")] = ""
@@ -164,7 +164,7 @@ class Withdrawal(_Strict):
 class ContractQuery(_Strict):
     """Which contracts."""
 
-    state: State | None = None
+    state: Literal["draft", "sent", "completed", "declined", "withdrawn", "expired", "voided"] | None = None
     after: ContractId | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
@@ -178,7 +178,7 @@ class DocumentQuery(_Strict):
 class TemplateView(BaseModel):
     """A template and the JSON Schema (2020-12) of its fields."""
 
-    name: Template
+    name: TemplateName
     slots: tuple[Slot, ...]
     fields: dict[str, Any]
 
@@ -210,7 +210,7 @@ class EvidencePackage(BaseModel):
     made_at: Moment
     contract: ContractView
     revisions: tuple[EvidenceRevision, ...]
-    events: Annotated[tuple[Heard, ...], Field(description="Said and heard, in order; data and their digests")]
+    events: Annotated[tuple[EvidenceEvent, ...], Field(description="Said and heard, in order; data and their digests")]
 
 
 def contract_view(record: Record) -> ContractView:
@@ -227,7 +227,7 @@ def contract_view(record: Record) -> ContractView:
         terms=contract.terms,
         deadline=contract.deadline,
         parties=tuple(party_view(party) for party in contract.parties),
-        waiting_for=contract.waiting_for if contract.state is State.SENT else (),
+        waiting_for=contract.waiting_for if contract.state is ContractState.SENT else (),
         reason=contract.reason,
         words=record.words or None,
         created_at=record.created_at,
@@ -262,7 +262,7 @@ def released(contract: Contract) -> list[Digest]:
     return [party.signed for party in contract.parties if party.state is SlotState.VERIFIED and party.signed]
 
 
-def revisions_of(contract: Contract, events: Sequence[Heard]) -> Sequence[EvidenceRevision]:
+def revisions_of(contract: Contract, events: Sequence[EvidenceEvent]) -> Sequence[EvidenceRevision]:
     """The released revisions in the order in which each was made upon the other."""
     claims = {heard.data.get("signed"): heard.data for heard in events if ".DocumentSigned." in heard.type}
     left = {party.base: party for party in contract.parties if party.state is SlotState.VERIFIED}
@@ -289,6 +289,6 @@ def revisions_of(contract: Contract, events: Sequence[Heard]) -> Sequence[Eviden
     return found
 
 
-def template_view(name: Template) -> TemplateView:
+def template_view(name: TemplateName) -> TemplateView:
     """A template and its fields."""
     return TemplateView(name=name, slots=SLOTS[name], fields=FIELDS[name].model_json_schema())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from openapi_spec_validator import validate
 
 from events.binding import CertificateReleased, CertificateRevoked, CertificateSuspended
 from events.contract import ContractCompleted, ContractVoided, PartyDeclined
@@ -362,6 +364,7 @@ async def test_lists_come_in_pages_newest_first(here):
     rest = (await here.call("GET", f"/v1/contracts?limit=3&after={first['next']}")).body
     assert [each["id"] for each in rest["contracts"]] == made[1::-1]
     assert "next" not in rest
+    assert (await here.call("GET", "/v1/contracts?state=signed")).code == "invalid-input"
     drafts = (await here.call("GET", "/v1/contracts?state=draft")).body["contracts"]
     assert [each["reference"] for each in drafts] == ["R3", "R1"]
 
@@ -593,3 +596,54 @@ async def test_nothing_personal_of_a_template_reaches_events_or_problems(here):
                 text = " ".join(bytes(v).decode() if isinstance(v, bytes | memoryview) else str(v) for v in row)
                 assert "001099123456" not in text
                 assert "Thắng" not in text
+
+
+async def test_a_refused_sending_leaves_no_bytes_behind(tmp_path):
+    async with world(tmp_path) as here:
+        assert (await here.post(PDF, here.draft(1))).code == "party-without-certificate"
+        assert not any(path.is_file() for path in (tmp_path / "blobs").rglob("*"))
+
+
+async def test_two_confirmations_of_one_slot_at_once_order_one_signature(here):
+    contract = await sent(here, 1, 1)
+    answers = await asyncio.gather(*(here.confirm(number % 2, contract) for number in range(8)))
+    assert sorted(answer.status for answer in answers) == [200, 200, 409, 409, 409, 409, 409, 409]
+    assert (await here.names(contract)).count("PartyConfirmed") == 2
+    assert (await here.names(contract)).count("SigningRequested") == 1
+
+
+async def test_reasons_that_are_told_come_from_a_closed_list(here):
+    contract = await sent(here, 1)
+    for code in ("nguyen-van-a", "a001099123456"):
+        refused = await here.decline(0, contract, code=code)
+        assert (refused.status, refused.code) == (422, "invalid-input")
+        refused = await here.call("POST", f"/v1/contracts/{contract['id']}/withdraw", {"code": code})
+        assert (refused.status, refused.code) == (422, "invalid-input")
+    assert await here.names(contract) == ["ContractSent"]
+
+
+async def test_an_authority_that_does_not_answer_is_a_wait_and_not_a_refusal(tmp_path):
+    async with world(tmp_path, authority_jwks="http://127.0.0.1:9/jwks.json") as here:
+        contract = await sent(here, 1)
+        answer = await here.confirm(0, contract)
+        assert answer.status == 503
+        assert "Retry-After" in answer.headers
+        assert await here.names(contract) == ["ContractSent"]
+
+
+async def test_the_api_describes_itself_in_valid_openapi(here):
+    described = (await here.call("GET", "/openapi.json")).body
+    validate(described)
+    confirm = described["paths"]["/v1/contracts/{id}/slots/{slot}/confirm"]["post"]
+    assert confirm["requestBody"]["content"]["application/json"]
+
+
+async def test_contracts_survive_a_restart(tmp_path):
+    async with world(tmp_path) as here:
+        contract = await sent(here, 1, 2)
+        await here.confirm(0, contract)
+        before = await here.read(contract)
+    async with world(tmp_path) as here:
+        assert await here.read(contract) == before
+        await here.sign(contract)
+        assert (await here.read(contract))["waiting_for"] == ["party-1"]

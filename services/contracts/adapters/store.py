@@ -19,8 +19,8 @@ from events.fact import Fact
 from events.values import ContractId, Digest, IdentityId, Slot, Uuid
 from services.contracts.aggregate import Contract
 from services.contracts.handlers import unknown_contract
-from services.contracts.lifecycle import State
-from services.contracts.ports import Heard, Record
+from services.contracts.lifecycle import ContractState
+from services.contracts.ports import EvidenceEvent, Record
 from services.contracts.standing import Binding, Holder
 from services.runtime.database import Instant, Schema, Tx
 from services.runtime.outbox import upsert
@@ -99,7 +99,7 @@ history = sa.Table(
 
 schema = Schema("contracts", metadata, Path(__file__).parents[1] / "migrations" / "versions")
 
-OPEN = (State.DRAFT.value, State.SENT.value)
+OPEN = (ContractState.DRAFT.value, ContractState.SENT.value)
 
 
 class SqlView:
@@ -125,13 +125,15 @@ class SqlView:
         """Contracts that are out and whose deadline has passed, the most overdue last."""
         query = (
             sa.select(contracts.c.id)
-            .where(contracts.c.state == State.SENT.value, contracts.c.deadline <= now)
+            .where(contracts.c.state == ContractState.SENT.value, contracts.c.deadline <= now)
             .order_by(contracts.c.deadline.desc())
             .limit(most)
         )
         return [ContractId(row) for row in (await self._conn.execute(query)).scalars()]
 
-    async def listed(self, sender: str, state: State | None, after: ContractId | None, most: int) -> Sequence[Record]:
+    async def listed(
+        self, sender: str, state: ContractState | None, after: ContractId | None, most: int
+    ) -> Sequence[Record]:
         """One sender's contracts, newest first (ids are UUIDv7), `after` the last one seen."""
         query = sa.select(contracts).where(contracts.c.sender == sender)
         if state is not None:
@@ -152,11 +154,11 @@ class SqlView:
         found = await self._conn.execute(sa.select(bindings.c.body).where(bindings.c.identity == identity))
         return sorted((Binding.model_validate_json(row) for row in found.scalars()), key=lambda each: each.confirmed_at)
 
-    async def history(self, contract: ContractId) -> Sequence[Heard]:
+    async def history(self, contract: ContractId) -> Sequence[EvidenceEvent]:
         """Every event of a contract's life, in the order in which it was said or heard here."""
         query = sa.select(history).where(history.c.contract == contract).order_by(history.c.n)
         return [
-            Heard(
+            EvidenceEvent(
                 id=Uuid(row.event),
                 type=row.type,
                 time=row.at,

@@ -16,8 +16,8 @@ import typst
 from events.contract import Placement
 from events.errors import Refused
 from events.values import Slot
-from services.contracts.aggregate import Terms
-from services.contracts.fields import Form, PowerPurchaseNovation, Template, level_in_words
+from services.contracts.aggregate import SigningTerms
+from services.contracts.fields import Form, PowerPurchaseNovation, TemplateName, level_in_words
 from services.contracts.ports import Made
 
 VIETNAM = timezone(timedelta(hours=7))
@@ -33,7 +33,7 @@ class TypstMaker:
     """Renders templates off the event loop."""
 
     async def make(
-        self, template: Template, fields: Form, terms: Terms, order: Sequence[Sequence[Slot]], now: datetime
+        self, template: TemplateName, fields: Form, terms: SigningTerms, order: Sequence[Sequence[Slot]], now: datetime
     ) -> Made:
         """The document and where its signature areas are.
 
@@ -43,7 +43,9 @@ class TypstMaker:
         return await asyncio.to_thread(render, template, fields, terms, order, now)
 
 
-def render(template: Template, fields: Form, terms: Terms, order: Sequence[Sequence[Slot]], now: datetime) -> Made:
+def render(
+    template: TemplateName, fields: Form, terms: SigningTerms, order: Sequence[Sequence[Slot]], now: datetime
+) -> Made:
     """Render one document. `order`: the slots in the order of signing, those that sign in parallel together.
 
     Raises:
@@ -81,13 +83,13 @@ _lock = threading.Lock()
 
 
 @cache
-def _compiler(template: Template) -> Any:
+def _compiler(template: TemplateName) -> Any:
     source = _FOLDER / f"{template.value.replace('-', '_')}.typ"
     return typst.Compiler(str(source), root=str(_FOLDER), ignore_system_fonts=True)
 
 
 def _novation(
-    fields: PowerPurchaseNovation, terms: Terms, order: Sequence[Sequence[Slot]], now: datetime
+    fields: PowerPurchaseNovation, terms: SigningTerms, order: Sequence[Sequence[Slot]], now: datetime
 ) -> dict[str, Any]:
     local = now.astimezone(VIETNAM)
     names = {

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+from pathlib import Path
 
 import pypdfium2
 import pytest
 
-from events.errors import Refused
+from events.errors import Refused, Unavailable
 from services.contracts.adapters import pdf_reading
 from services.contracts.adapters.pdf_intake import PdfIntake
 from services.contracts.ports import Limits
@@ -82,3 +85,25 @@ async def test_page_and_object_limits_are_the_settings_own():
         pdf_reading.read(pdfs.good()["two-hundred-pages"], Limits(pages=199))
     with pytest.raises(Refused, match="pdf-too-complex"):
         pdf_reading.read(pdfs.good()["two-hundred-pages"], Limits(objects=100))
+
+
+async def test_a_sandbox_that_dies_is_a_wait_and_the_next_upload_finds_a_new_one():
+    async with PdfIntake(processes=1) as intake:
+        await intake.admit(pdfs.minimal())
+        (process,) = intake._running
+        os.kill(process.pid, signal.SIGSTOP)
+        waiting = asyncio.create_task(intake.admit(pdfs.minimal()))
+        await asyncio.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        with pytest.raises(Unavailable, match="intake-unavailable"):
+            await waiting
+        assert len((await intake.admit(pdfs.minimal())).pages) == 1
+
+
+async def test_the_sandbox_is_told_no_secret_of_the_environment(monkeypatch):
+    monkeypatch.setenv("ANTIN_SIGNER__PASSPHRASE", "secret")
+    async with PdfIntake(processes=1) as intake:
+        await intake.admit(pdfs.minimal())
+        (process,) = intake._running
+        told = await asyncio.to_thread(Path(f"/proc/{process.pid}/environ").read_bytes)
+        assert b"secret" not in told

@@ -27,8 +27,8 @@ from events.signing import DocumentSigned, SigningRefused
 from events.values import BaselineLevel, Code, ContractId, CredentialId, Digest, IdentityId, Slot
 from events.verification import SignatureRejected, SignatureVerified
 from services.contracts import model
-from services.contracts.aggregate import Approval, Contract, Party, Terms
-from services.contracts.lifecycle import LIFECYCLE, SlotState, State, lifecycle_markdown
+from services.contracts.aggregate import Approval, Contract, Party, SigningTerms
+from services.contracts.lifecycle import LIFECYCLE, ContractState, SlotState, lifecycle_markdown
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 ID = ContractId("00000000-0000-4000-8000-000000000001")
@@ -162,7 +162,7 @@ def test_a_sequence_of_three_completes_with_every_slot_on_the_revision_before():
         assert facts[1].index == number
         contract, facts = signed_and_verified(contract, number)
     assert names(facts) == ["ContractCompleted"]
-    assert contract.state is State.COMPLETED
+    assert contract.state is ContractState.COMPLETED
     assert facts[0].document == contract.latest
     assert facts[0].signatures == 3
 
@@ -242,7 +242,7 @@ def test_a_slot_that_does_not_exist_is_named():
 def test_a_decline_ends_the_contract_and_tells_only_the_code():
     contract, facts = model.decline(sent(1, 1), slot(1), someone(1), DOCUMENT, Code("price-not-agreed"))
     assert isinstance(facts[0], PartyDeclined)
-    assert contract.state is State.DECLINED
+    assert contract.state is ContractState.DECLINED
     assert facts[0].data() == {
         "contract": ID,
         "slot": "party-1",
@@ -262,7 +262,7 @@ def test_declining_what_was_not_shown_or_is_being_signed_is_refused():
 
 def test_a_draft_withdrawn_says_nothing_for_nobody_had_heard_of_it():
     contract, facts = model.withdraw(drafted(1), Code("mistake"))
-    assert (contract.state, facts) == (State.WITHDRAWN, ())
+    assert (contract.state, facts) == (ContractState.WITHDRAWN, ())
 
 
 def test_the_sender_cannot_withdraw_when_all_have_agreed_and_the_last_signature_is_being_made():
@@ -282,11 +282,11 @@ def test_the_deadline_ends_an_open_contract_and_gives_an_ordered_signature_a_day
         model.expire(contract, contract.deadline - timedelta(seconds=1))
     expired, facts = model.expire(contract, contract.deadline)
     assert isinstance(facts[0], ContractExpired)
-    assert expired.state is State.EXPIRED
+    assert expired.state is ContractState.EXPIRED
     ordered, _ = confirmed(contract, 0)
     with pytest.raises(Refused, match="not-due"):
         model.expire(ordered, contract.deadline + timedelta(hours=23))
-    assert model.expire(ordered, contract.deadline + model.GRACE)[0].state is State.EXPIRED
+    assert model.expire(ordered, contract.deadline + model.GRACE)[0].state is ContractState.EXPIRED
     with pytest.raises(Refused, match="deadline-passed"):
         model.confirm(contract, slot(0), approval(0), contract.deadline)
     with pytest.raises(Refused, match="deadline-passed"):
@@ -324,7 +324,7 @@ def test_an_ended_identity_voids_what_it_has_not_signed_and_leaves_what_it_has()
     contract, facts = model.bar(contract, someone(1), Code("deceased"))
     assert isinstance(facts[0], ContractVoided)
     assert (facts[0].slot, facts[0].reason) == (slot(1), "deceased")
-    assert contract.state is State.VOIDED
+    assert contract.state is ContractState.VOIDED
 
 
 def test_a_refused_signature_opens_the_slot_again_and_lets_the_other_go_first():
@@ -404,8 +404,8 @@ def test_the_documents_table_shows_every_row_of_the_one_table():
 
 
 def test_every_state_is_reached_by_some_row_and_no_row_leaves_an_end():
-    reached = {row.contract_after for row in LIFECYCLE} | {State.DRAFT, None}
-    assert reached - {None} == set(State)
+    reached = {row.contract_after for row in LIFECYCLE} | {ContractState.DRAFT, None}
+    assert reached - {None} == set(ContractState)
     assert {row.slot_after for row in LIFECYCLE} - {None} == set(SlotState) - {SlotState.WAITING}
     assert not any(state.ended for row in LIFECYCLE for state in row.contract)
 
@@ -418,7 +418,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @initialize(orders=st.lists(st.integers(1, 3), min_size=1, max_size=4), level=st.sampled_from(BaselineLevel))
     def begin(self, orders: list[int], level: BaselineLevel) -> None:
-        self.contract = drafted(*orders).model_copy(update={"terms": Terms(level=level)})
+        self.contract = drafted(*orders).model_copy(update={"terms": SigningTerms(level=level)})
         self.size = len(orders)
         self.now = NOW
         self.said: list[ContractFact] = []
@@ -470,7 +470,7 @@ class AnyOrder(RuleBasedStateMachine):
         if number < self.size:
             self.do(model.confirm, slot(number), approval(number if honest else who, shown), self.now)
 
-    @precondition(lambda self: self.contract.state is State.SENT)
+    @precondition(lambda self: self.contract.state is ContractState.SENT)
     @rule(number=numbers)
     def confirm_well(self, number: int) -> None:
         if number < self.size:
@@ -534,7 +534,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def complete_means_every_slot(self) -> None:
-        if hasattr(self, "contract") and self.contract.state is State.COMPLETED:
+        if hasattr(self, "contract") and self.contract.state is ContractState.COMPLETED:
             assert all(party.state is SlotState.VERIFIED for party in self.contract.parties)
             done = [fact for fact in self.said if isinstance(fact, ContractCompleted)]
             assert [fact.document for fact in done] == [self.contract.latest]

@@ -16,19 +16,19 @@ from events.errors import Refused
 from events.values import BaselineLevel, Slot
 from services.contracts.adapters import pdf_reading
 from services.contracts.adapters.typst_maker import render
-from services.contracts.aggregate import Terms
-from services.contracts.fields import SLOTS, PowerPurchaseNovation, Template
+from services.contracts.aggregate import SigningTerms
+from services.contracts.fields import SLOTS, PowerPurchaseNovation, TemplateName
 from services.contracts.ports import Limits, Made
 from tests.support import novation
 
 NOW = datetime(2026, 11, 24, 5, 0, tzinfo=UTC)
-NOVATION = Template.POWER_PURCHASE_NOVATION
+NOVATION = TemplateName.POWER_PURCHASE_NOVATION
 ORDER = [[Slot("outgoing-buyer"), Slot("incoming-buyer")], [Slot("supplier")]]
 
 
-def made(*, terms: Terms | None = None, now: datetime = NOW, **changed: Any) -> Made:
+def made(*, terms: SigningTerms | None = None, now: datetime = NOW, **changed: Any) -> Made:
     fields = PowerPurchaseNovation.model_validate(novation.fields(**changed))
-    return render(NOVATION, fields, terms or Terms(), ORDER, now)
+    return render(NOVATION, fields, terms or SigningTerms(), ORDER, now)
 
 
 def text_of(pdf: bytes) -> str:
@@ -62,7 +62,7 @@ def test_every_field_is_printed_in_vietnamese_and_can_be_read_back():
 
 def test_the_agreed_terms_say_the_level_that_will_be_signed():
     """Law 20/2023/QH15 Art 36: the parties agree on the technical requirements."""
-    assert "B-T" in text_of(made(terms=Terms(level=BaselineLevel.T)).pdf)
+    assert "B-T" in text_of(made(terms=SigningTerms(level=BaselineLevel.T)).pdf)
 
 
 @pytest.mark.parametrize(
