@@ -647,3 +647,11 @@ async def test_contracts_survive_a_restart(tmp_path):
         assert await here.read(contract) == before
         await here.sign(contract)
         assert (await here.read(contract))["waiting_for"] == ["party-1"]
+
+
+async def test_a_late_unlock_does_not_lift_a_later_lock(here):
+    contract = await sent(here, 1)
+    base = {"identity": person(0), "effective_at": here.clock.now(), "evidence": Digest.of(b"e")}
+    await here.say(IdentityLocked(**base, sequence=4, reason=Code("holder-request")))
+    await here.say(IdentityUnlocked(**base, sequence=3, reason=Code("ground-ended")))
+    assert (await here.confirm(0, contract)).code == "party-held"
