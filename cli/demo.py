@@ -121,7 +121,8 @@ class Tail:
                     await self._changed.wait()
 
         try:
-            return await asyncio.wait_for(look(), PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                return await look()
         except TimeoutError as fault:
             raise Stopped(f"{what}: nothing for {PATIENCE:.0f} s; see the log") from fault
 
@@ -328,11 +329,12 @@ async def _notified(tail: Tail, receiver: Receiver, identifier: str) -> None:
 
 async def _keep(out: Path, world: World, client: Client, identifier: str, done: Any, tail: Tail) -> None:
     """Write the results."""
+    final = f"/v1/contracts/{identifier}/revisions/{done.document}"
     found = {
         "signed.pdf": await client.fetch(f"/v1/contracts/{identifier}/document"),
         "evidence.json": _pretty(await client.fetch(f"/v1/contracts/{identifier}/evidence")),
-        "report.json": _pretty(await client.fetch(f"/v1/reports/{done.report}")),
-        "report.html": await client.fetch(f"/v1/reports/{done.report}/page"),
+        "report.json": _pretty(await client.fetch(f"{final}/report")),
+        "report.html": await client.fetch(f"{final}/report.html"),
         "events.jsonl": b"".join(one + b"\n" for one in tail.lines),
     }
     await asyncio.to_thread(_write, out, found, world.anchors)

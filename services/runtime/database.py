@@ -184,7 +184,9 @@ class News:
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.add(waiting)
         try:
-            await asyncio.wait_for(waiting, seconds)
+            # Not wait_for: until Python 3.12 it can swallow a cancellation that meets the end of the wait.
+            async with asyncio.timeout(seconds):
+                await waiting
         except TimeoutError:
             pass
         finally:

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+import traceback
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any, TextIO
 
 import structlog
+
+
+def _without_values(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """An exception as its types and places: messages and local variables may hold what must not be logged."""
+    found = event.pop("exc_info", None)
+    fault = sys.exc_info()[1] if found is True else found
+    chain = []
+    while isinstance(fault, BaseException) and len(chain) < 5:
+        frames = traceback.extract_tb(fault.__traceback__)[-8:]
+        places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+        chain.append({"type": type(fault).__name__, "at": places})
+        fault = fault.__cause__ or fault.__context__
+    if chain:
+        event["exception"] = chain
+    return event
 
 
 def log_to(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
@@ -17,7 +35,7 @@ def log_to(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            _without_values,
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -91,8 +91,10 @@ class Postman:
             for parcel in claimed:
                 self._start(parcel)
             if not claimed:
+                # Not wait_for: until Python 3.12 it can swallow a cancellation that meets the end of the wait.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stirred.wait(), self._settings.poll)
+                    async with asyncio.timeout(self._settings.poll):
+                        await self._stirred.wait()
 
     async def _claim(self) -> list[Parcel]:
         # Half of the places are kept for those who answer: who is slow or dead holds only its like.
