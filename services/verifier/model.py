@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
 
 
 class Indication(StrEnum):
@@ -91,15 +91,15 @@ class Outcome(StrEnum):
 
 
 class Frozen(BaseModel):
-    """A part of a report. It crosses a process border as JSON, so it is read strictly."""
+    """A part of a report. It is written with its summaries and read without them: those are always derived."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 Moment = AwareDatetime
 
 
-class Finding(Frozen):
+class CheckFinding(Frozen):
     """One numbered check with its clause. Its sentence comes from the catalogue by `code` and `reason`."""
 
     number: int = 0
@@ -116,7 +116,7 @@ class Finding(Frozen):
     """The indication this check gives rise to when it does not pass."""
 
 
-class Change(Frozen):
+class LaterChange(Frozen):
     """Something that a later revision did after this signature."""
 
     revision: int
@@ -127,7 +127,7 @@ class Change(Frozen):
     allowed: bool
 
 
-class Party(Frozen):
+class NamedParty(Frozen):
     """Whom a certificate names. Personal numbers are masked, tax codes are not personal."""
 
     name: str
@@ -138,14 +138,14 @@ class Party(Frozen):
     country: str | None = None
 
 
-class Certificate(Frozen):
+class SeenCertificate(Frozen):
     """What a reader wants to know of a certificate (Decree 23/2025/ND-CP Art 5-6)."""
 
     sha256: str
     serial: str
-    subject: Party
-    issuer: Party
-    managed_by: Party | None = None
+    subject: NamedParty
+    issuer: NamedParty
+    managed_by: NamedParty | None = None
     """The trust anchor that answers for it, when a path to one was found."""
     not_before: Moment
     not_after: Moment
@@ -170,7 +170,7 @@ class StatusEvidence(Frozen):
     sha256: str | None = None
 
 
-class Need(Frozen):
+class MissingStatus(Frozen):
     """Status data that the file lacks and that somebody with a network could fetch."""
 
     certificate: str
@@ -188,16 +188,17 @@ class TimestampReport(Frozen):
     field: str | None = None
     revision: int | None = None
     time: Moment | None = None
-    authority: Party | None = None
+    authority: NamedParty | None = None
     imprint_ok: bool
     trusted: bool
     integrity: Integrity = Integrity.INTACT
     indication: Indication
     sub_indication: Sub | None = None
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[CheckFinding, ...] = ()
     evidence: tuple[StatusEvidence, ...] = ()
-    changes: tuple[Change, ...] = ()
+    changes: tuple[LaterChange, ...] = ()
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def verdict(self) -> Verdict:
         """The summary of the indication."""
@@ -213,34 +214,39 @@ class SignatureReport(Frozen):
     sub_filter: str | None = None
     revision: int | None = None
     covers_whole_file: bool = False
+    signed_octets: int | None = None
+    """Where the signed bytes end."""
     integrity: Integrity
     indication: Indication
     sub_indication: Sub | None = None
     level: str | None = None
-    certificate: Certificate | None = None
+    certificate: SeenCertificate | None = None
     claimed_time: Moment | None = None
     proven_time: Moment | None = None
     reason: str | None = None
     digest_algorithm: str | None = None
     signature_algorithm: str | None = None
     timestamps: tuple[TimestampReport, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[CheckFinding, ...] = ()
     evidence: tuple[StatusEvidence, ...] = ()
-    changes: tuple[Change, ...] = ()
-    needs: tuple[Need, ...] = ()
+    changes: tuple[LaterChange, ...] = ()
+    needs: tuple[MissingStatus, ...] = ()
     parsing: str = "strict"
     """`strict`, or `tolerant` when the strict reading failed."""
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def verdict(self) -> Verdict:
         """The summary of the indication."""
         return Verdict.of(self.indication)
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def trusted(self) -> bool:
         """Whether everything about the signer's certificate held at the proven time."""
         return self.indication is Indication.PASSED
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def timestamp_trusted(self) -> bool | None:
         """Whether a signature timestamp is trusted; none when there is no timestamp."""
@@ -260,11 +266,14 @@ class FileReport(Frozen):
     integrity: Integrity
     signatures: tuple[SignatureReport, ...] = ()
     timestamps: tuple[TimestampReport, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[CheckFinding, ...] = ()
+    since_base: tuple[LaterChange, ...] | None = None
+    """What came after the first `base_size` octets, when the caller asked."""
     anchors: int = 0
     engines: tuple[str, ...] = ()
     milliseconds: Annotated[float, Field(ge=0)] = 0.0
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def verdict(self) -> Verdict:
         """One word for the file: the worst of everything in it."""
@@ -319,12 +328,12 @@ def summary(report: FileReport) -> Verdict:
         return Verdict.FAILED
     if report.integrity in (Integrity.UNSIGNED, Integrity.UNREADABLE) or not report.signatures:
         return Verdict.UNDETERMINED
-    each = [one.verdict for one in (*report.signatures, *report.timestamps)]
+    each = [*(one.verdict for one in report.signatures), *(one.verdict for one in report.timestamps)]
     each += [Verdict.of(finding.weight) for finding in report.findings if finding.weight and _counts(finding)]
     return _worst(each)
 
 
-def conclude(findings: Iterable[Finding]) -> tuple[Indication, Sub | None]:
+def conclude(findings: Iterable[CheckFinding]) -> tuple[Indication, Sub | None]:
     """The indication that the checks together give: a failure first, then a doubt, each by its first finding."""
     counting = [finding for finding in findings if _counts(finding)]
     for weight in (Indication.FAILED, Indication.INDETERMINATE):
@@ -334,7 +343,7 @@ def conclude(findings: Iterable[Finding]) -> tuple[Indication, Sub | None]:
     return Indication.PASSED, None
 
 
-def numbered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+def numbered(findings: Iterable[CheckFinding]) -> tuple[CheckFinding, ...]:
     """The same checks, numbered from 1 in their order."""
     return tuple(finding.model_copy(update={"number": number}) for number, finding in enumerate(findings, start=1))
 
@@ -345,24 +354,24 @@ def worst_integrity(each: Iterable[Integrity]) -> Integrity:
     return max(each, key=order.index, default=Integrity.UNSIGNED)
 
 
-def passed(code: str, clause: str, **detail: str) -> Finding:
+def passed(code: str, clause: str, **detail: str) -> CheckFinding:
     """A check that holds."""
-    return Finding(code=code, outcome=Outcome.PASSED, clause=clause, detail=detail)
+    return CheckFinding(code=code, outcome=Outcome.PASSED, clause=clause, detail=detail)
 
 
-def notice(code: str, clause: str, reason: str, **detail: str) -> Finding:
+def notice(code: str, clause: str, reason: str, **detail: str) -> CheckFinding:
     """A check that holds, with something to tell."""
-    return Finding(code=code, outcome=Outcome.NOTICE, clause=clause, reason=reason, detail=detail)
+    return CheckFinding(code=code, outcome=Outcome.NOTICE, clause=clause, reason=reason, detail=detail)
 
 
-def skipped(code: str, clause: str, reason: str, **detail: str) -> Finding:
+def skipped(code: str, clause: str, reason: str, **detail: str) -> CheckFinding:
     """A check that was not made, and why."""
-    return Finding(code=code, outcome=Outcome.SKIPPED, clause=clause, reason=reason, detail=detail)
+    return CheckFinding(code=code, outcome=Outcome.SKIPPED, clause=clause, reason=reason, detail=detail)
 
 
-def failed(code: str, clause: str, reason: str, sub: Sub, **detail: str) -> Finding:
+def failed(code: str, clause: str, reason: str, sub: Sub, **detail: str) -> CheckFinding:
     """A check that fails: TOTAL-FAILED."""
-    return Finding(
+    return CheckFinding(
         code=code,
         outcome=Outcome.FAILED,
         clause=clause,
@@ -373,9 +382,9 @@ def failed(code: str, clause: str, reason: str, sub: Sub, **detail: str) -> Find
     )
 
 
-def doubtful(code: str, clause: str, reason: str, sub: Sub, **detail: str) -> Finding:
+def doubtful(code: str, clause: str, reason: str, sub: Sub, **detail: str) -> CheckFinding:
     """A check that cannot be decided: INDETERMINATE, shown as a warning."""
-    return Finding(
+    return CheckFinding(
         code=code,
         outcome=Outcome.UNDETERMINED,
         clause=clause,
@@ -403,15 +412,15 @@ def _worst(each: Iterable[Verdict]) -> Verdict:
     return max(each, key=order.index, default=Verdict.UNDETERMINED)
 
 
-def _counts(finding: Finding) -> bool:
+def _counts(finding: CheckFinding) -> bool:
     return finding.outcome in (Outcome.FAILED, Outcome.UNDETERMINED)
 
 
-def _worth_telling(finding: Finding) -> bool:
+def _worth_telling(finding: CheckFinding) -> bool:
     return finding.outcome not in (Outcome.PASSED, Outcome.SKIPPED)
 
 
-def _brief(finding: Finding) -> dict[str, Any]:
+def _brief(finding: CheckFinding) -> dict[str, Any]:
     return {
         "check": finding.code,
         "outcome": finding.outcome.value,
@@ -421,7 +430,7 @@ def _brief(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _change(change: Change) -> dict[str, Any]:
+def _change(change: LaterChange) -> dict[str, Any]:
     return {
         "revision": change.revision,
         "page": change.page,
@@ -434,3 +443,100 @@ def _iso(moment: datetime | None) -> str | None:
     from datetime import UTC
 
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None
+
+
+class Brought(Frozen):
+    """Certificates and status data that the caller adds to what the file holds (DER)."""
+
+    certificates: tuple[bytes, ...] = ()
+    ocsps: tuple[bytes, ...] = ()
+    crls: tuple[bytes, ...] = ()
+
+
+class Judgement(Frozen):
+    """Where the report of a judged revision is."""
+
+    slot: str
+    report: str
+    verdict: str
+    """`verified` or `rejected`"""
+    at: Moment
+
+
+class Claim(Frozen):
+    """What the signer says, so that it can be held against what the file says."""
+
+    starts_right: bool
+    """The file begins with the octets of the base revision."""
+    base_size: int
+    certificate: str
+    """SHA-256 of the certificate, hexadecimal."""
+    field: str
+    level: str
+
+
+LEVELS = ("PAdES-BASELINE-B", "PAdES-BASELINE-T", "PAdES-BASELINE-LT", "PAdES-BASELINE-LTA")
+_ADDITIONS = frozenset(
+    {
+        "signature-added",
+        "signature-field-added",
+        "document-timestamp-added",
+        "validation-data-added",
+        "metadata",
+        "form-field",
+    }
+)
+
+
+def objection(report: FileReport, claim: Claim) -> str | None:
+    """Why the file must not be released, as a kebab-case code; none when nothing speaks against it.
+
+    The file must begin with the base revision, hold exactly one new approval signature, by the expected certificate in
+    the expected field, at the level claimed; everything in it must pass, and nothing but signatures, timestamps and
+    validation data may have been added.
+    """
+    if not claim.starts_right:
+        return "not-what-was-agreed"
+    if report.integrity is Integrity.UNREADABLE:
+        return "cannot-be-verified"
+    fresh = [
+        one for one in report.signatures if (one.signed_octets or 0) > claim.base_size or one.signed_octets is None
+    ]
+    if not fresh:
+        return "no-new-signature"
+    if len(fresh) > 1:
+        return "several-new-signatures"
+    new = fresh[0]
+    if new.kind != "approval":
+        return "not-an-approval"
+    if new.certificate is None or new.certificate.sha256 != claim.certificate:
+        return "wrong-certificate"
+    if new.field != claim.field:
+        return "wrong-field"
+    if report.integrity is Integrity.BROKEN:
+        return "signature-broken"
+    if report.integrity is Integrity.CHANGED:
+        return "changed-after-signing"
+    if report.since_base is None or any(
+        finding.code == "since-base" and finding.outcome is not Outcome.PASSED for finding in report.findings
+    ):
+        return "more-than-a-signature"
+    after = [change for one in report.signatures for change in one.changes]
+    after += [change for stamp in report.timestamps for change in stamp.changes]
+    if any(not change.allowed or change.what not in _ADDITIONS for change in (*report.since_base, *after)):
+        return "more-than-a-signature"
+    if report.verdict is Verdict.FAILED:
+        return "failed"
+    if report.verdict is not Verdict.PASSED:
+        return "undetermined"
+    if new.level is None or LEVELS.index(new.level) < LEVELS.index(claim.level):
+        return "level-not-reached"
+    return None
+
+
+def lowest_level(report: FileReport) -> str | None:
+    """The lowest level among the signatures; none when one of them has no level."""
+    levels = [one.level for one in report.signatures]
+    if not levels or any(level is None for level in levels):
+        return None
+    return min((level for level in levels if level is not None), key=LEVELS.index)

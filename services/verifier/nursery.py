@@ -75,7 +75,7 @@ def _warm() -> None:
     """Import what a judgement needs, so that a child need not."""
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
-    import lxml.etree  # noqa: F401
+    import lxml.etree  # type: ignore[import-untyped]  # noqa: F401
     import pyhanko.sign.validation  # noqa: F401
 
     import services.verifier.adapters.pyhanko_engine  # noqa: F401
@@ -163,7 +163,8 @@ def _confine(limits: dict[str, Any]) -> None:
 
 
 def _judged(request: dict[str, Any], source: int) -> bytes:
-    from services.verifier.adapters.pyhanko_engine import Extra, judge
+    from services.verifier.adapters.pyhanko_engine import judge
+    from services.verifier.model import Brought
 
     size = os.fstat(source).st_size
     data = bytearray()
@@ -172,7 +173,7 @@ def _judged(request: dict[str, Any], source: int) -> bytes:
         if not part:
             break
         data += part
-    extra = Extra(**{key: tuple(base64.b64decode(one) for one in found) for key, found in request["extra"].items()})
+    extra = Brought(**{key: tuple(base64.b64decode(one) for one in found) for key, found in request["extra"].items()})
     report = asyncio.run(
         judge(
             bytes(data),
@@ -180,6 +181,7 @@ def _judged(request: dict[str, Any], source: int) -> bytes:
             anchors=[base64.b64decode(one) for one in request["anchors"]],
             now=datetime.fromisoformat(request["now"]),
             extra=extra,
+            base_size=request["base_size"],
         )
     )
     return report.model_dump_json().encode()

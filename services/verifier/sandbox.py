@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from services.verifier.model import FileReport, unreadable
+from services.verifier.model import Brought, FileReport, unreadable
 
 _HEAD = 8
 _START_SECONDS = 60.0
@@ -44,15 +44,6 @@ class Limits:
     """Octets of address space beyond the warm parent's own."""
     output: int = 8 * 1024 * 1024
     """Octets of a report."""
-
-
-@dataclass(frozen=True)
-class Brought:
-    """Certificates and status data that the caller adds to what the file holds (DER)."""
-
-    certificates: tuple[bytes, ...] = ()
-    ocsps: tuple[bytes, ...] = ()
-    crls: tuple[bytes, ...] = ()
 
 
 class Sandbox:
@@ -94,8 +85,12 @@ class Sandbox:
         anchors: Sequence[bytes],
         now: datetime,
         brought: Brought | None = None,
+        base_size: int | None = None,
     ) -> FileReport:
-        """Judge one file, given as octets or as a path; never raises for what is in it."""
+        """Judge one file, given as octets or as a path; never raises for what is in it.
+
+        With `base_size`, the file is also compared with its own first `base_size` octets.
+        """
         began = time.perf_counter()
         try:
             descriptor = await asyncio.to_thread(_open, source)
@@ -106,13 +101,19 @@ class Sandbox:
             if size > self.limits.size:
                 return unreadable(file, "too-large", now, _SANDBOX, found=str(size), most=str(self.limits.size))
             async with self._slots:
-                report = await self._ask(descriptor, file, anchors, now, brought or Brought())
+                report = await self._ask(descriptor, file, anchors, now, brought or Brought(), base_size)
         finally:
             os.close(descriptor)
         return report.model_copy(update={"size": size, "milliseconds": round((time.perf_counter() - began) * 1000, 1)})
 
     async def _ask(
-        self, descriptor: int, file: str, anchors: Sequence[bytes], now: datetime, brought: Brought
+        self,
+        descriptor: int,
+        file: str,
+        anchors: Sequence[bytes],
+        now: datetime,
+        brought: Brought,
+        base_size: int | None,
     ) -> FileReport:
         try:
             control = await self._ready()
@@ -140,6 +141,7 @@ class Sandbox:
                         "crls": [_text(one) for one in brought.crls],
                     },
                     "limits": vars(self.limits),
+                    "base_size": base_size,
                 }
             ).encode()
             async with asyncio.timeout(self.limits.wall + 10):
@@ -164,9 +166,11 @@ class Sandbox:
         async with self._starting:
             if self._process is not None and self._process.poll() is not None:
                 await self.close()
-            if self._control is None:
-                self._process, self._control = await asyncio.to_thread(_start)
-            return self._control
+            if self._control is not None:
+                return self._control
+            process, control = await asyncio.to_thread(_start)
+            self._process, self._control = process, control
+            return control
 
     async def _abandon(self) -> None:
         """The warm parent does not answer: end it and all its children; the next judgement starts another."""

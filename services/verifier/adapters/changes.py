@@ -18,7 +18,7 @@ from pyhanko.sign.diff_analysis.rules_api import ReferenceUpdate, WhitelistRule
 from pyhanko.sign.fields import FieldMDPSpec, MDPPerm
 
 from services.verifier.adapters.document import Document, SignatureField, get
-from services.verifier.model import Change
+from services.verifier.model import LaterChange
 
 _HARMLESS = frozenset(
     {"signature-added", "document-timestamp-added", "validation-data-added", "metadata", "signature-field-added"}
@@ -31,7 +31,7 @@ _SHOWN_BY_NOBODY = frozenset({("/AdditionalStreams",)})
 """Trailer entries of a producer's own (LibreOffice), which may name an object number that nothing defines yet."""
 
 
-class _SecurityStoreRule(WhitelistRule):  # type: ignore[misc]
+class _SecurityStoreRule(WhitelistRule):
     """The DSS may be written anew by whatever tool: nothing in it is shown.
 
     Only objects that the old revision used nowhere but in its DSS, or not at all, are cleared by it.
@@ -104,7 +104,7 @@ def restrictions(field: SignatureField) -> Restrictions:
 class Comparison:
     """The changes after one signature and whether all of them are permitted."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[LaterChange, ...]
     allowed: bool
     why: str | None = None
     """Kebab-case name of the first thing that is not permitted."""
@@ -118,9 +118,9 @@ def compare(document: Document, signed: int, rules: Restrictions) -> Comparison:
     if signed + 1 >= document.revisions:
         return Comparison((), True)
     mdp = MDPPerm(rules.doc_mdp) if rules.doc_mdp in (1, 2, 3) else None
-    base = document.reader.get_historical_resolver(signed)
+    base = _with_a_form(document, signed)
     policy = _POLICY if document.strict else _TOLERANT_POLICY
-    changes: list[Change] = []
+    changes: list[LaterChange] = []
     why: str | None = None
     for revision in range(signed + 1, document.revisions):
         resolver = document.reader.get_historical_resolver(revision)
@@ -143,13 +143,38 @@ def compare(document: Document, signed: int, rules: Restrictions) -> Comparison:
     return Comparison(tuple(changes[:MOST_CHANGES]), why is None, why)
 
 
+def _with_a_form(document: Document, revision: int) -> HistoricalResolver:
+    """The revision, with an empty form where it has none: pyHanko cannot compare a first signature with nothing.
+
+    `/SigFlags` says that there are signatures and is shown to nobody, so a first signature may set it.
+    """
+    found: HistoricalResolver = document.reader.get_historical_resolver(revision)
+    form = get(found.root, "/AcroForm", generic.DictionaryObject())
+    if "/SigFlags" in form and isinstance(get(form, "/Fields"), generic.ArrayObject):
+        return found
+    own: HistoricalResolver = type(found)(document.reader, revision)
+    form = get(own.root, "/AcroForm")
+    if not isinstance(form, generic.DictionaryObject):
+        form = generic.DictionaryObject()
+        form.container_ref = own.root.container_ref
+        own.root[generic.NameObject("/AcroForm")] = form
+    if not isinstance(get(form, "/Fields"), generic.ArrayObject):
+        fields = generic.ArrayObject()
+        fields.container_ref = form.container_ref
+        form[generic.NameObject("/Fields")] = fields
+    latest = get(document.reader.root, "/AcroForm")
+    if isinstance(latest, generic.DictionaryObject) and isinstance(get(latest, "/SigFlags"), int):
+        form[generic.NameObject("/SigFlags")] = generic.NumberObject(int(latest["/SigFlags"]))
+    return own
+
+
 _Described = tuple[str, int | None, str]
 
 
-def _changes(revision: int, described: list[_Described], reason: str | None) -> list[Change]:
+def _changes(revision: int, described: list[_Described], reason: str | None) -> list[LaterChange]:
     if reason is None:
         return [
-            Change(revision=revision, page=page, what=what, detail=detail, allowed=True)
+            LaterChange(revision=revision, page=page, what=what, detail=detail, allowed=True)
             for what, page, detail in described
         ]
     if reason == "form-field-replaced":
@@ -157,9 +182,11 @@ def _changes(revision: int, described: list[_Described], reason: str | None) -> 
     else:
         suspects = {one for one in described if one[0] not in _HARMLESS} or set(described)
     if not described:
-        return [Change(revision=revision, what="objects", allowed=False)]
+        return [LaterChange(revision=revision, what="objects", allowed=False)]
     return [
-        Change(revision=revision, page=page, what=what, detail=detail, allowed=(what, page, detail) not in suspects)
+        LaterChange(
+            revision=revision, page=page, what=what, detail=detail, allowed=(what, page, detail) not in suspects
+        )
         for what, page, detail in described
     ]
 

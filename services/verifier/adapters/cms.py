@@ -172,7 +172,9 @@ def verifies(public: PublicKeyInfo, algorithm: Any, value: bytes, data: bytes, d
     name = _scheme(algorithm)
     hash_name = _signature_hash(algorithm) or digest
     try:
-        if (name == "ed25519" and isinstance(key, ed25519.Ed25519PublicKey)) or (name == "ed448" and isinstance(key, ed448.Ed448PublicKey)):
+        if (name == "ed25519" and isinstance(key, ed25519.Ed25519PublicKey)) or (
+            name == "ed448" and isinstance(key, ed448.Ed448PublicKey)
+        ):
             key.verify(value, data)
         elif name == "rsassa_pkcs1v15" and isinstance(key, rsa.RSAPublicKey):
             key.verify(value, data, padding.PKCS1v15(), _hash(hash_name))
@@ -212,7 +214,7 @@ def load_key(public: PublicKeyInfo) -> Any:
         raise CmsFault("key-unreadable", fault=type(fault).__name__) from fault
 
 
-class TolerantSignatures(SignatureValidator):  # type: ignore[misc]
+class TolerantSignatures(SignatureValidator):
     """The same tolerant key reading for certificates on a path."""
 
     def validate_signature(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pyhanko.pdf_utils import generic, misc
@@ -28,7 +28,7 @@ class DocumentFault(Exception):
         self.detail = detail
 
 
-class _TolerantResolver(HistoricalResolver):  # type: ignore[misc]
+class _TolerantResolver(HistoricalResolver):
     """A reference to an object that is not defined is a reference to null (ISO 32000-2 clause 7.3.10)."""
 
     def get_object(self, ref: Any, as_metadata_stream: bool = False) -> Any:
@@ -45,10 +45,10 @@ class _TolerantResolver(HistoricalResolver):  # type: ignore[misc]
                 self.reader.xrefs.get_introducing_revision(obj.reference)
             except KeyError:
                 return
-        super()._collect_indirect_references(obj, seen, since_revision)
+        super()._collect_indirect_references(obj, seen, since_revision)  # type: ignore[no-untyped-call]
 
 
-class _TolerantReader(PdfFileReader):  # type: ignore[misc]
+class _TolerantReader(PdfFileReader):
     def get_historical_resolver(self, revision: int) -> HistoricalResolver:
         cache = self._historical_resolver_cache
         if revision not in cache:
@@ -58,7 +58,7 @@ class _TolerantReader(PdfFileReader):  # type: ignore[misc]
 
 def get(dictionary: Any, key: str, default: Any = None) -> Any:
     """An entry with its reference followed; `dict.get` of pyHanko would not follow it."""
-    return dictionary[key] if key in dictionary else default
+    return dictionary[key] if key in dictionary else default  # noqa: SIM401
 
 
 @dataclass
@@ -266,17 +266,14 @@ def text_of(dictionary: Any, key: str) -> str | None:
 
 def claimed_time(dictionary: Any) -> datetime | None:
     """The `/M` entry."""
+    moment: Any
     try:
         moment = generic.parse_pdf_date(dictionary["/M"], strict=False)
     except Exception:  # noqa: BLE001
         return None
     if not isinstance(moment, datetime):
         return None
-    if moment.tzinfo is None:
-        from datetime import UTC
-
-        return moment.replace(tzinfo=UTC)
-    return moment
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from services.verifier.adapters import cms
 from services.verifier.adapters.standing import validity
-from services.verifier.model import Certificate, Party
+from services.verifier.model import SeenCertificate, NamedParty
 
 _PERSONAL = re.compile(
     r"^(CCCD|CMND|HC|BHXH|CMT|PNO[A-Z]{2}|IDC[A-Z]{2}|PAS[A-Z]{2}|NTR[A-Z]{2}-P)[:\-](.+)$", re.IGNORECASE
@@ -16,7 +16,7 @@ _BARE_NUMBER = re.compile(r"^\d{9}$|^\d{12}$")
 _COMPANY = re.compile(r"^(MST|VAT[A-Z]{2}|NTR[A-Z]{2}|TIN[A-Z]{2}|MNS)[:\-](.+)$", re.IGNORECASE)
 
 
-def party(name: Any) -> Party:
+def party(name: Any) -> NamedParty:
     """A distinguished name for people; a name without any text becomes `?`."""
     values: dict[str, list[str]] = {}
     try:
@@ -32,7 +32,7 @@ def party(name: Any) -> Party:
         for key in ("user_id", "serial_number", "organization_identifier")
         for value in values.get(key, [])[:5]
     ]
-    return Party(
+    return NamedParty(
         name=shown,
         organisation=first.get("organization_name"),
         unit=first.get("organizational_unit_name"),
@@ -54,7 +54,7 @@ def masked(identifier: str) -> str:
     return identifier
 
 
-def certificate(found: Any, anchor: Any | None) -> Certificate:
+def certificate(found: Any, anchor: Any | None) -> SeenCertificate:
     """What a reader wants to know of a certificate (asn1crypto)."""
     not_before, not_after = validity(found)
     usages: list[str] = []
@@ -65,7 +65,7 @@ def certificate(found: Any, anchor: Any | None) -> Certificate:
         )
     except Exception:  # noqa: BLE001
         usages.append("?")
-    return Certificate(
+    return SeenCertificate(
         sha256=found.sha256.hex(),
         serial=str(found.serial_number),
         subject=party(found.subject),

@@ -6,9 +6,10 @@ because pyHanko's own verdict can be misled (docs: divergences). Follows ETSI EN
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -39,9 +40,10 @@ from services.verifier.bytes_rules import (
     tail_fault,
 )
 from services.verifier.model import (
-    Change,
+    Brought,
+    LaterChange,
     FileReport,
-    Finding,
+    CheckFinding,
     Indication,
     Integrity,
     SignatureReport,
@@ -62,15 +64,6 @@ RANGE_CLAUSE = "ISO 32000-2 12.8.1"
 _HASH_CLAUSE = "Circular 15/2025/TT-BKHCN App. II 2.4"
 
 
-@dataclass(frozen=True)
-class Extra:
-    """Certificates and status data that the caller brings (DER)."""
-
-    certificates: tuple[bytes, ...] = ()
-    ocsps: tuple[bytes, ...] = ()
-    crls: tuple[bytes, ...] = ()
-
-
 @dataclass
 class _Found:
     """One signature value and what the byte rules say of it."""
@@ -83,8 +76,8 @@ class _Found:
     sub_filter: str | None
     is_stamp: bool
     document: Document | None
-    rows: list[Finding] = field(default_factory=list)
-    changes: tuple[Change, ...] = ()
+    rows: list[CheckFinding] = dataclasses.field(default_factory=list)
+    changes: tuple[LaterChange, ...] = ()
     integrity: Integrity = Integrity.INTACT
     unlisted: bool = False
     certification: bool = False
@@ -94,12 +87,12 @@ class _Found:
     def end(self) -> int:
         return self.byte_range[2] + self.byte_range[3] if self.byte_range else 0
 
-    def spoil(self, finding: Finding, integrity: Integrity, change: str | None = None) -> None:
+    def spoil(self, finding: CheckFinding, integrity: Integrity, change: str | None = None) -> None:
         self.rows.append(finding)
         self.integrity = worst_integrity([self.integrity, integrity])
         if change is not None:
             where = self.document.revisions - 1 if self.document else (self.revision or 0)
-            self.changes = (*self.changes, Change(revision=where, what=change, allowed=False))
+            self.changes = (*self.changes, LaterChange(revision=where, what=change, allowed=False))
 
 
 async def judge(
@@ -108,9 +101,13 @@ async def judge(
     file: str,
     anchors: Sequence[bytes],
     now: datetime,
-    extra: Extra | None = None,
+    extra: Brought | None = None,
+    base_size: int | None = None,
 ) -> FileReport:
-    """Judge one file. `anchors` are certificates, PEM or DER; `now` is aware. Never raises for what is in the file."""
+    """Judge one file. `anchors` are certificates, PEM or DER; `now` is aware. Never raises for what is in the file.
+
+    With `base_size`, also compare the file with its first `base_size` octets, which must be a whole PDF by themselves.
+    """
     if b"%PDF-" not in data[:1024]:
         return unreadable(file, "not-a-pdf", now)
     try:
@@ -141,13 +138,17 @@ async def judge(
         return whole.model_copy(update={"findings": numbered([*_complaints(complaints), row])})
     stores = security_stores(best) if best else []
     material = Material()
-    extra = extra or Extra()
+    extra = extra or Brought()
     material.add(extra.certificates, extra.ocsps, extra.crls)
     for store in stores:
         material.add(store.certificates, store.ocsps, store.crls)
     standing = Standing(load_anchors(anchors), material, now)
     signatures, stamps = await _judge_all(data, found, stores, standing, now)
     rows = _complaints(complaints)
+    since: tuple[LaterChange, ...] | None = None
+    if base_size is not None:
+        row, since = _since(data, documents, base_size)
+        rows.append(row)
     if best is None:
         rows.append(doubtful("readable", "ISO 32000-2 7.5", "pdf-unreadable", Sub.FORMAT_FAILURE))
     return whole.model_copy(
@@ -156,11 +157,32 @@ async def judge(
             "signatures": tuple(signatures),
             "timestamps": tuple(stamps),
             "findings": numbered(rows),
+            "since_base": since,
         }
     )
 
 
-def _complaints(complaints: list[str]) -> list[Finding]:
+def _since(
+    data: bytes, documents: list[Document], base_size: int
+) -> tuple[CheckFinding, tuple[LaterChange, ...] | None]:
+    """Compare with the revision that ends at `base_size`: a signer must add a signature and nothing else."""
+    clause = "Decree 23/2025/ND-CP Art 16"
+    for document in documents:
+        revision = _revisions_covered(document, base_size)
+        if revision < 0 or tail_fault(data, base_size, document.xref_offsets()) is not None:
+            continue
+        try:
+            compared = revisions.compare(document, revision, revisions.Restrictions())
+        except Exception:  # noqa: BLE001, S112 - pyHanko leaks what it meets; the next reading may do
+            continue
+        if compared.allowed:
+            return passed("since-base", clause), compared.changes
+        reason = compared.why or "not-permitted"
+        return failed("since-base", clause, reason, Sub.FORMAT_FAILURE), compared.changes
+    return failed("since-base", clause, "base-not-found", Sub.FORMAT_FAILURE), None
+
+
+def _complaints(complaints: list[str]) -> list[CheckFinding]:
     if not complaints:
         return []
     return [
@@ -309,13 +331,14 @@ def _described(data: bytes, each: SignatureField, document: Document) -> _Found:
     return one
 
 
-def _byte_finding(code: str, fault: Fault) -> Finding:
+def _byte_finding(code: str, fault: Fault) -> CheckFinding:
     return failed(code, RANGE_CLAUSE, fault.reason, Sub.FORMAT_FAILURE, **fault.detail)
 
 
 def _compare(data: bytes, one: _Found, document: Document) -> None:
     """The tail rule and the difference analysis."""
-    assert one.field is not None and one.revision is not None  # noqa: S101
+    assert one.field is not None  # noqa: S101
+    assert one.revision is not None  # noqa: S101
     tail = tail_fault(data, one.end, document.xref_offsets())
     if tail is not None:
         one.spoil(_byte_finding("tail", tail), Integrity.CHANGED, "bytes-after-signature")
@@ -505,6 +528,7 @@ def _signature_report(one: _Found, judged: Judged, data: bytes) -> SignatureRepo
         kind=kind,
         sub_filter=one.sub_filter,
         revision=one.revision,
+        signed_octets=one.end or None,
         covers_whole_file=one.byte_range is not None and not _followed(data, one),
         integrity=worst_integrity([one.integrity, judged.integrity]),
         indication=indication,

@@ -19,10 +19,10 @@ from services.verifier.adapters.document import SecurityStore
 from services.verifier.adapters.standing import SKEW, Material, Standing, Status, validity
 from services.verifier.adapters.tokens import Token, evidence_of, judge_token, need_of, status_row
 from services.verifier.model import (
-    Certificate,
-    Finding,
+    SeenCertificate,
+    CheckFinding,
     Integrity,
-    Need,
+    MissingStatus,
     SignatureReport,
     StatusEvidence,
     Sub,
@@ -60,7 +60,7 @@ class Stamp:
     token: Token
     skew: timedelta = SKEW
 
-    def distrust(self, why: Finding) -> None:
+    def distrust(self, why: CheckFinding) -> None:
         """It cannot prove anything after all."""
         self.token.findings.append(why)
         self.token.trusted = False
@@ -86,18 +86,18 @@ async def judge_stamp(
 class Judged:
     """What came of one signature."""
 
-    rows: list[Finding] = field(default_factory=list)
+    rows: list[CheckFinding] = field(default_factory=list)
     integrity: Integrity = Integrity.INTACT
     unsupported: bool = False
     level: str | None = None
-    certificate: Certificate | None = None
+    certificate: SeenCertificate | None = None
     claimed: datetime | None = None
     proven: datetime | None = None
     digest_algorithm: str | None = None
     signature_algorithm: str | None = None
     timestamps: list[TimestampReport] = field(default_factory=list)
     evidence: list[StatusEvidence] = field(default_factory=list)
-    needs: list[Need] = field(default_factory=list)
+    needs: list[MissingStatus] = field(default_factory=list)
 
 
 class SignatureJudge:
@@ -433,7 +433,8 @@ class SignatureJudge:
 
     async def _certificate(self, out: Judged, found: Cms) -> None:
         """V2 path, App. II 1.1 and 1.2 status, 1.4 to 1.6 scope, 2.1 signer, at the proven moment."""
-        signer, moment = found.signer, out.proven or self._now
+        signer: Any = found.signer
+        moment = out.proven or self._now
         not_before, not_after = validity(signer)
         inside = min(max(moment, not_before), not_after)
         path = await self._standing.path(signer, inside)
@@ -491,7 +492,7 @@ class SignatureJudge:
             out.needs.append(need_of(path[0], None))
 
     @staticmethod
-    def _revoked_for_sure(out: Judged, row: Finding, status: Status) -> Finding:
+    def _revoked_for_sure(out: Judged, row: CheckFinding, status: Status) -> CheckFinding:
         """Both the proof and the signer's own claim come after the revocation: then it has failed (App. II 1.1).
 
         When the claim lies before it, the signature may have been made in time: EN 319 102-1 says REVOKED_NO_POE.
@@ -597,7 +598,7 @@ class SignatureJudge:
         return None
 
 
-def _signer_row(certificate: Certificate) -> Finding:
+def _signer_row(certificate: SeenCertificate) -> CheckFinding:
     clause = f"{APP_II} 2.1"
     if certificate.subject.name in ("?", ""):
         return doubtful("signer", clause, "nameless", Sub.SIG_CONSTRAINTS_FAILURE)

@@ -13,9 +13,9 @@ from services.verifier.adapters import cms, people
 from services.verifier.adapters.cms import CmsFault
 from services.verifier.adapters.standing import SKEW, Standing, Status, validity
 from services.verifier.model import (
-    Finding,
-    Need,
-    Party,
+    CheckFinding,
+    MissingStatus,
+    NamedParty,
     StatusEvidence,
     Sub,
     conclude,
@@ -39,19 +39,19 @@ class Token:
     imprint_ok: bool = False
     """It stamps these very bytes and its own signature fits: what its level may count on, whoever is trusted."""
     trusted: bool = False
-    authority: Party | None = None
+    authority: NamedParty | None = None
     signer: Any | None = None
     chain: list[Any] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[CheckFinding] = field(default_factory=list)
     evidence: list[StatusEvidence] = field(default_factory=list)
-    needs: list[Need] = field(default_factory=list)
+    needs: list[MissingStatus] = field(default_factory=list)
     certificates: list[Any] = field(default_factory=list)
 
     def conclusion(self) -> tuple[Any, Sub | None]:
         """(indication, sub-indication)."""
         return conclude(self.findings)
 
-    def rows(self) -> tuple[Finding, ...]:
+    def rows(self) -> tuple[CheckFinding, ...]:
         """The findings, numbered."""
         return numbered(self.findings)
 
@@ -114,7 +114,7 @@ async def judge_token(
     return token
 
 
-def _signature(found: cms.Cms, rows: list[Finding]) -> bool:
+def _signature(found: cms.Cms, rows: list[CheckFinding]) -> bool:
     own = cms.digest_of(found.digest_algorithm, found.encapsulated or b"")
     if not cms.same(own, cms.message_digest(found)):
         rows.append(failed("token-signature", "RFC 5652 11.2", "message-digest-differs", Sub.HASH_FAILURE))
@@ -132,7 +132,7 @@ def _signature(found: cms.Cms, rows: list[Finding]) -> bool:
     return fits
 
 
-def _algorithms(found: cms.Cms, imprint: str, rows: list[Finding]) -> None:
+def _algorithms(found: cms.Cms, imprint: str, rows: list[CheckFinding]) -> None:
     worst = trust.worst([*cms.algorithms(found), trust.digest(imprint)])
     if worst is not None and worst.grade in (trust.Grade.FORBIDDEN, trust.Grade.UNLISTED):
         rows.append(
@@ -148,7 +148,7 @@ def _algorithms(found: cms.Cms, imprint: str, rows: list[Finding]) -> None:
         rows.append(passed("token-algorithms", trust.APPENDIX_I, algorithm=f"{found.digest_algorithm}, {found.scheme}"))
 
 
-def _purpose(signer: Any, rows: list[Finding]) -> None:
+def _purpose(signer: Any, rows: list[CheckFinding]) -> None:
     """RFC 3161 clause 2.3: extended key usage timeStamping, alone and critical."""
     usages = signer.extended_key_usage_value
     names = list(usages.native) if usages is not None else []
@@ -160,7 +160,7 @@ def _purpose(signer: Any, rows: list[Finding]) -> None:
         rows.append(passed("token-purpose", "RFC 3161 2.3"))
 
 
-def _time(time: datetime | None, control: datetime, now: datetime, rows: list[Finding]) -> None:
+def _time(time: datetime | None, control: datetime, now: datetime, rows: list[CheckFinding]) -> None:
     if time is None or time.tzinfo is None:
         rows.append(failed("token-time", RFC3161, "time-missing", Sub.FORMAT_FAILURE))
     elif time > now + SKEW:
@@ -173,6 +173,8 @@ def _time(time: datetime | None, control: datetime, now: datetime, rows: list[Fi
 
 async def _authority(token: Token, found: cms.Cms, standing: Standing, control: datetime) -> None:
     rows, signer, time = token.findings, found.signer, token.time
+    if signer is None:
+        return
     token.chain = standing.chain(signer)
     if time is None:
         return
@@ -181,7 +183,9 @@ async def _authority(token: Token, found: cms.Cms, standing: Standing, control: 
         sub = Sub.NO_CERTIFICATE_CHAIN_FOUND if path.fault == "no-path" else Sub.CERTIFICATE_CHAIN_GENERAL_FAILURE
         if path.fault in ("expired", "not-yet-valid"):
             sub = Sub.OUT_OF_BOUNDS_NO_POE
-        rows.append(doubtful("token-path", ETSI_TIME, path.fault or "no-path", sub))
+        rows.append(
+            doubtful("token-path", ETSI_TIME, path.fault or "no-path", sub, issuer=people.party(signer.issuer).name)
+        )
         return
     rows.append(passed("token-path", ETSI_TIME, anchor=people.party(path.certificates[-1].subject).name))
     token.chain = list(path.certificates)
@@ -201,7 +205,7 @@ async def _authority(token: Token, found: cms.Cms, standing: Standing, control: 
             token.needs.append(need_of(certificate, issuer))
 
 
-def status_row(code: str, status: Status, leaf: bool, at: datetime, revoked: Sub) -> Finding:
+def status_row(code: str, status: Status, leaf: bool, at: datetime, revoked: Sub) -> CheckFinding:
     """One check of one certificate's status at a moment (Circular 15/2025/TT-BKHCN App. II 1.2)."""
     clause = "Circular 15/2025/TT-BKHCN App. II 1.2; ETSI EN 319 102-1 5.2.5"
     who = people.party(status.certificate.subject).name
@@ -235,7 +239,7 @@ def evidence_of(status: Status, role: str) -> StatusEvidence:
     )
 
 
-def need_of(certificate: Any, issuer: Any | None) -> Need:
+def need_of(certificate: Any, issuer: Any | None) -> MissingStatus:
     """What could be fetched for a certificate whose status is unknown."""
     crl_urls: list[str] = []
     ocsp_urls: list[str] = []
@@ -246,7 +250,7 @@ def need_of(certificate: Any, issuer: Any | None) -> Need:
                 crl_urls.append(str(point.url))
     except Exception:  # noqa: BLE001 - a malformed extension names no address
         crl_urls = crl_urls[:5]
-    return Need(
+    return MissingStatus(
         certificate=base64.b64encode(certificate.dump()).decode(),
         issuer=base64.b64encode(issuer.dump()).decode() if issuer is not None else None,
         ocsp=tuple(ocsp_urls),

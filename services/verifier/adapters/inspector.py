@@ -1,0 +1,58 @@
+"""The inspector of the running service: the sandbox, the anchors, and status data fetched where a file brings none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from services.runtime.clock import Clock
+from services.verifier.inspection import judge_one
+from services.verifier.model import FileReport
+from services.verifier.ports import StatusFetcher
+from services.verifier.sandbox import Sandbox
+
+
+class SandboxedInspector:
+    """An `Inspector`. Refuses work when too much of it waits already."""
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        anchors: Sequence[bytes],
+        clock: Clock,
+        *,
+        fetcher: StatusFetcher | None = None,
+    ) -> None:
+        self._sandbox = sandbox
+        self._anchors = tuple(anchors)
+        self._clock = clock
+        self._fetcher = fetcher
+
+    async def inspect(self, data: bytes, *, name: str, base_size: int | None) -> FileReport:
+        """Judge one file."""
+        return await judge_one(
+            self._sandbox,
+            data,
+            name,
+            self._anchors,
+            clock=self._clock,
+            fetcher=self._fetcher,
+            base_size=base_size,
+        )
+
+
+class Queue:
+    """A bounded queue at the door: so many may wait, no more."""
+
+    def __init__(self, most: int) -> None:
+        self._free = asyncio.Semaphore(most)
+
+    def full(self) -> bool:
+        """Whether the next one must be sent away."""
+        return self._free.locked()
+
+    async def __aenter__(self) -> None:
+        await self._free.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._free.release()

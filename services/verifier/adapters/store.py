@@ -1,0 +1,65 @@
+"""Which revision was judged how: one small table; the reports themselves are blobs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from events.values import ContractId, Digest, Slot
+from services.runtime.database import Database, Instant, Schema, Tx
+from services.runtime.outbox import upsert
+from services.verifier.model import Judgement
+
+metadata = sa.MetaData()
+
+judgements = sa.Table(
+    "verifier_judgements",
+    metadata,
+    sa.Column("contract", sa.String(36), primary_key=True),
+    sa.Column("signed", sa.String(71), primary_key=True),
+    sa.Column("slot", sa.String(40), nullable=False),
+    sa.Column("report", sa.String(71), nullable=False),
+    sa.Column("verdict", sa.String(16), nullable=False),
+    sa.Column("at", Instant(), nullable=False),
+)
+
+schema = Schema("verifier", metadata, Path(__file__).parents[1] / "migrations" / "versions")
+
+
+class SqlRegister:
+    """A `Register` within one transaction."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    async def write(
+        self, contract: ContractId, slot: Slot, signed: Digest, report: Digest, verdict: str, at: datetime
+    ) -> None:
+        """Remember a judgement."""
+        values = {
+            "contract": str(contract),
+            "signed": str(signed),
+            "slot": str(slot),
+            "report": str(report),
+            "verdict": verdict,
+            "at": at,
+        }
+        await self._tx.execute(upsert(self._tx, judgements, values, ("contract", "signed")))
+
+
+class SqlReader:
+    """A `Reader` on the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, contract: ContractId, signed: Digest) -> Judgement | None:
+        """The judgement of one revision."""
+        query = sa.select(judgements).where(judgements.c.contract == str(contract), judgements.c.signed == str(signed))
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            return None
+        return Judgement(slot=row.slot, report=row.report, verdict=row.verdict, at=row.at)

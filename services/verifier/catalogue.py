@@ -1,0 +1,540 @@
+"""Every sentence of the report and the command, Vietnamese first, English beside it; no other module holds words.
+
+A plain table, not gettext: each entry has both languages side by side, so that neither can be forgotten; a test finds
+codes without an entry. Placeholders in braces are filled from a finding's detail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Text:
+    """One sentence in both languages."""
+
+    vi: str
+    en: str
+
+    def filled(self, detail: Mapping[str, object]) -> Text:
+        """With the placeholders filled; an unknown one shows as `?`."""
+        values = _Blank({key: str(value) for key, value in detail.items()})
+        return Text(self.vi.format_map(values), self.en.format_map(values))
+
+
+class _Blank(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def _t(vi: str, en: str) -> Text:
+    return Text(vi, en)
+
+
+VERDICTS = {
+    "passed": _t("Đạt", "Passed"),
+    "failed": _t("Không đạt", "Failed"),
+    "undetermined": _t("Chưa đủ căn cứ", "Undetermined"),
+}
+
+OUTCOMES = {
+    "passed": _t("Đạt", "Passed"),
+    "failed": _t("Không đạt", "Failed"),
+    "undetermined": _t("Chưa đủ căn cứ", "Undetermined"),
+    "notice": _t("Đạt, có lưu ý", "Passed, with a notice"),
+    "skipped": _t("Không áp dụng", "Not applicable"),
+}
+
+SENTENCES = {
+    "passed": _t(
+        "Có thể tin cậy tài liệu này: {signatures} chữ ký đều hợp lệ và nội dung còn nguyên vẹn.",
+        "You can rely on this document: all {signatures} signatures are valid and the content is intact.",
+    ),
+    "passed-one": _t(
+        "Có thể tin cậy tài liệu này: chữ ký hợp lệ và nội dung còn nguyên vẹn.",
+        "You can rely on this document: its signature is valid and the content is intact.",
+    ),
+    "failed-changed": _t(
+        "Không được tin cậy: tài liệu đã bị thay đổi sau khi ký.",
+        "Do not rely on this document: it was changed after it was signed.",
+    ),
+    "failed-broken": _t(
+        "Không được tin cậy: có chữ ký không khớp với tài liệu.",
+        "Do not rely on this document: a signature does not fit it.",
+    ),
+    "failed": _t(
+        "Không được tin cậy: {failing} trên {signatures} chữ ký không hợp lệ.",
+        "Do not rely on this document: {failing} of {signatures} signatures are not valid.",
+    ),
+    "undetermined": _t(
+        "Chưa đủ căn cứ xác định: nội dung còn nguyên vẹn, nhưng chưa chứng minh được chữ ký còn hiệu lực khi ký.",
+        "Undetermined: the content is intact, but it is not proven that the signature was valid when it was made.",
+    ),
+    "unsigned": _t("Tài liệu này chưa có chữ ký số.", "This document carries no digital signature."),
+    "unreadable": _t(
+        "Không thể kiểm tra tài liệu này.",
+        "This document cannot be verified.",
+    ),
+    "signed-proven": _t(
+        "{name} đã ký; dấu thời gian chứng minh chữ ký có trước {time}.",
+        "{name} signed; a timestamp proves that the signature existed by {time}.",
+    ),
+    "signed-claimed": _t(
+        "{name} khai đã ký lúc {time}; thời điểm này chưa được chứng minh.",
+        "{name} claims to have signed at {time}; that time is not proven.",
+    ),
+    "signed": _t("{name} đã ký; không rõ thời điểm.", "{name} signed; the time is unknown."),
+    "signed-by-nobody": _t("Chữ ký không cho biết ai đã ký.", "The signature does not say who signed."),
+}
+
+INTEGRITY = {
+    "intact": _t("Còn nguyên vẹn", "Intact"),
+    "changed": _t("Đã bị thay đổi sau khi ký", "Changed after signing"),
+    "broken": _t("Chữ ký không khớp với nội dung", "The signature does not fit the content"),
+    "unsigned": _t("Không có chữ ký", "Not signed"),
+    "unreadable": _t("Không đọc được", "Unreadable"),
+}
+
+KINDS = {
+    "approval": _t("Chữ ký phê duyệt", "Approval signature"),
+    "certification": _t("Chữ ký chứng nhận tài liệu", "Certification signature"),
+    "unsupported": _t("Chữ ký thuộc loại không được hỗ trợ", "Signature of an unsupported kind"),
+    "unlisted": _t("Chữ ký bị ẩn khỏi tài liệu", "Signature hidden from the document"),
+    "document": _t("Dấu thời gian của tài liệu", "Document timestamp"),
+    "signature": _t("Dấu thời gian của chữ ký", "Signature timestamp"),
+    "content": _t("Dấu thời gian của nội dung", "Content timestamp"),
+}
+
+CHECKS = {
+    "readable": _t("Đọc được tệp PDF", "The PDF can be read"),
+    "signed": _t("Có chữ ký", "There is a signature"),
+    "fields": _t("Các trường chữ ký đọc được", "The signature fields can be read"),
+    "listed": _t("Chữ ký có trong danh mục của tài liệu", "The signature is listed in the document"),
+    "since-base": _t("Chỉ thêm chữ ký vào bản đã thỏa thuận", "Only a signature was added to what was agreed"),
+    "byte-range": _t("Vùng byte được ký", "The signed byte range"),
+    "tail": _t("Không có dữ liệu lạ sau phần được ký", "No stray data after the signed part"),
+    "changes": _t("Thay đổi sau khi ký", "Changes after signing"),
+    "parsing": _t("Cách đọc tệp", "How the file was read"),
+    "format": _t("Khuôn dạng chữ ký", "Signature format"),
+    "hash-equal": _t("Mã băm trùng khớp", "The hash is equal"),
+    "key-match": _t("Khóa khớp với chữ ký", "The key matches the signature"),
+    "signing-certificate": _t(
+        "Chứng thư của người ký gắn với chữ ký", "The signer's certificate is bound to the signature"
+    ),
+    "algorithms": _t("Thuật toán được phép dùng", "Permitted algorithms"),
+    "timestamp": _t("Dấu thời gian", "Timestamp"),
+    "signing-time": _t("Ký trong thời hạn của chứng thư", "Signed within the certificate's validity"),
+    "path": _t("Đường dẫn tới chứng thư gốc tin cậy", "Path to a trusted root"),
+    "status": _t("Trạng thái chứng thư người ký khi ký", "Status of the signer's certificate at signing"),
+    "issuer-status": _t("Trạng thái chứng thư cơ quan cấp", "Status of the issuing authority's certificate"),
+    "scope": _t("Phạm vi sử dụng của chứng thư", "Scope of use of the certificate"),
+    "extended-usage": _t("Mục đích sử dụng mở rộng", "Extended key usage"),
+    "policy": _t("Quy chế chứng thực", "Certification practice statement"),
+    "signer": _t("Thông tin người ký", "Signer's information"),
+    "lifetime": _t("Thời hạn chứng thư không quá ba năm", "The certificate lives at most three years"),
+    "level": _t("Mức chữ ký", "Signature level"),
+    "judged": _t("Kiểm tra hoàn tất", "The check was completed"),
+    "token-format": _t("Khuôn dạng dấu thời gian", "Timestamp format"),
+    "token-imprint": _t("Dấu thời gian đóng đúng dữ liệu này", "The timestamp stamps these very data"),
+    "token-signature": _t("Chữ ký trên dấu thời gian", "Signature on the timestamp"),
+    "token-algorithms": _t("Thuật toán của dấu thời gian", "Algorithms of the timestamp"),
+    "token-ess": _t("Chứng thư gắn với dấu thời gian", "The certificate is bound to the timestamp"),
+    "token-purpose": _t("Chứng thư dành cho cấp dấu thời gian", "The certificate is meant for timestamps"),
+    "token-time": _t("Thời điểm hợp lý", "The time is plausible"),
+    "token-path": _t("Đường dẫn tới gốc tin cậy", "Path to a trusted root"),
+    "token-validity": _t(
+        "Chứng thư cấp dấu thời gian còn hiệu lực", "The timestamp authority's certificate is in force"
+    ),
+    "token-status": _t("Trạng thái chứng thư cấp dấu thời gian", "Status of the timestamp authority's certificate"),
+    "token-order": _t("Thứ tự các dấu thời gian", "Order of the timestamps"),
+}
+
+REASONS = {
+    # the file
+    "not-a-pdf": _t(
+        "Đây không phải tệp PDF. Hãy chọn tệp PDF đã ký.", "This is not a PDF file. Choose the signed PDF."
+    ),
+    "pdf-unreadable": _t(
+        "Cấu trúc tệp hỏng ({fault}). Hãy xin lại tệp gốc từ người gửi.",
+        "The file's structure is damaged ({fault}). Ask the sender for the original file.",
+    ),
+    "signatures-unusable": _t(
+        "Tệp có dấu vết chữ ký nhưng cấu trúc hỏng, không thể kiểm tra.",
+        "The file shows traces of signatures, but its structure is damaged and nothing can be verified.",
+    ),
+    "encrypted": _t(
+        "Tệp được mã hóa bằng mật khẩu; hãy gửi bản không mã hóa.",
+        "The file is encrypted with a password; send it unencrypted.",
+    ),
+    "too-deep": _t("Cấu trúc tệp lồng quá sâu.", "The file's structure is nested too deeply."),
+    "too-many-revisions": _t(
+        "Tệp có {found} lần cập nhật, tối đa {most}.", "The file has {found} revisions, at most {most}."
+    ),
+    "too-many-fields": _t("Tệp có hơn {most} trường biểu mẫu.", "The file has more than {most} form fields."),
+    "too-many-signatures": _t("Tệp có hơn {most} chữ ký.", "The file has more than {most} signatures."),
+    "too-large": _t("Tệp có {found} byte, tối đa {most}.", "The file has {found} bytes, at most {most}."),
+    "file-unreadable": _t("Không mở được tệp ({fault}).", "The file cannot be opened ({fault})."),
+    "took-too-long": _t("Kiểm tra vượt quá {seconds} giây.", "The check took longer than {seconds} seconds."),
+    "took-too-much-processor": _t(
+        "Kiểm tra dùng quá {seconds} giây xử lý.", "The check used more than {seconds} seconds of processor."
+    ),
+    "took-too-much-memory": _t(
+        "Kiểm tra dùng quá {octets} byte bộ nhớ.", "The check used more than {octets} bytes of memory."
+    ),
+    "report-too-long": _t("Báo cáo dài quá {most} byte.", "The report is longer than {most} bytes."),
+    "judge-answered-nonsense": _t("Tiến trình kiểm tra trả lời sai dạng.", "The judging process answered nonsense."),
+    "judge-vanished": _t("Tiến trình kiểm tra biến mất.", "The judging process vanished."),
+    "judge-died": _t("Tiến trình kiểm tra dừng đột ngột (mã {code}).", "The judging process died (code {code})."),
+    "sandbox-unavailable": _t("Không khởi động được môi trường kiểm tra.", "The sandbox could not be started."),
+    "no-signature": _t("Không tìm thấy chữ ký nào.", "No signature was found."),
+    "field-unreadable": _t("Không đọc được trường: {fields}.", "Fields that cannot be read: {fields}."),
+    "signature-not-listed": _t(
+        "Chữ ký nằm trong tệp nhưng tài liệu không còn liệt kê nó.",
+        "The signature is in the file, but the document no longer lists it.",
+    ),
+    "value-shared": _t(
+        "Cùng một chữ ký xuất hiện ở các trường: {fields}.", "The same signature stands in the fields: {fields}."
+    ),
+    "tolerant": _t(
+        "Tệp không đúng chuẩn; đã đọc theo cách khoan dung.", "The file breaks the standard; it was read tolerantly."
+    ),
+    # byte rules
+    "byte-range-form": _t("ByteRange không phải bốn số nguyên: {found}.", "ByteRange is not four integers: {found}."),
+    "byte-range-start": _t(
+        "ByteRange bắt đầu ở {found}, phải ở 0.", "ByteRange starts at {found}; it must start at 0."
+    ),
+    "byte-range-order": _t("ByteRange sai thứ tự: {found}.", "ByteRange is out of order: {found}."),
+    "byte-range-outside": _t(
+        "ByteRange tới byte {found}, tệp chỉ có {size}.", "ByteRange reaches byte {found}; the file has {size}."
+    ),
+    "byte-range-unusable": _t("Vùng byte không dùng được.", "The byte range cannot be used."),
+    "gap-not-one-hex-string": _t(
+        "Khoảng trống {bytes} byte chứa thứ khác ngoài giá trị chữ ký.",
+        "The gap of {bytes} bytes holds something besides the signature value.",
+    ),
+    "gap-is-not-contents": _t(
+        "Giá trị trong khoảng trống không phải giá trị chữ ký được dùng.",
+        "The value in the gap is not the signature value in use.",
+    ),
+    "dictionary-elsewhere": _t(
+        "Từ điển chữ ký nằm ngoài phần được ký (byte {offset}).",
+        "The signature dictionary lies outside the signed part (byte {offset}).",
+    ),
+    "tail-unlisted-revision": _t(
+        "Có bản cập nhật không được liệt kê ở byte {at}.", "There is an unlisted revision at byte {at}."
+    ),
+    "tail-without-revision": _t(
+        "Có {bytes} byte lạ sau phần được ký.", "There are {bytes} stray bytes after the signed part."
+    ),
+    "tail-after-last-revision": _t(
+        "Có {bytes} byte lạ sau dấu kết thúc cuối cùng.", "There are {bytes} stray bytes after the last end marker."
+    ),
+    "tail-unreadable": _t(
+        "Sau phần được ký có dữ liệu không đọc được.", "After the signed part there are data that cannot be read."
+    ),
+    # changes
+    "changes-permitted": _t("Có {count} thay đổi, tất cả đều được phép.", "{count} changes, all permitted."),
+    "changes-not-analysable": _t(
+        "Không phân tích được thay đổi sau khi ký ({fault}).", "The changes after signing cannot be analysed ({fault})."
+    ),
+    "revision-not-covered": _t(
+        "Chữ ký không bao trùm toàn bộ phiên bản của nó.", "The signature does not cover its own revision wholly."
+    ),
+    "not-proven-harmless": _t(
+        "Tài liệu bị thay đổi sau khi ký, không chứng minh được là vô hại.",
+        "The document was changed after signing, and the change is not proven harmless.",
+    ),
+    "beyond-permission": _t(
+        "Thay đổi vượt quá điều người chứng nhận cho phép.", "The changes go beyond what the certifier permits."
+    ),
+    "field-locked": _t("Trường đã khóa bị thay đổi.", "A locked field was changed."),
+    "form-field-replaced": _t(
+        "Nội dung biểu mẫu mà người ký đã thấy bị thay thế.", "A form value that the signer saw was replaced."
+    ),
+    "base-not-found": _t("Tệp không bắt đầu bằng bản đã thỏa thuận.", "The file does not begin with what was agreed."),
+    "not-permitted": _t("Thay đổi không được phép.", "The change is not permitted."),
+    # format
+    "sub-filter-unsupported": _t(
+        "Loại chữ ký {found} không được hỗ trợ.", "Signatures of the kind {found} are not supported."
+    ),
+    "contents-empty": _t("Giá trị chữ ký rỗng.", "The signature value is empty."),
+    "contents-missing": _t("Không có giá trị chữ ký.", "There is no signature value."),
+    "contents-unusable": _t("Giá trị không dùng được.", "The value cannot be used."),
+    "not-signed-data": _t("Giá trị không phải CMS SignedData ({found}).", "The value is not CMS SignedData ({found})."),
+    "not-one-signer": _t("CMS có {found} người ký, phải là một.", "The CMS has {found} signers; it must have one."),
+    "cms-unreadable": _t("Không đọc được cấu trúc CMS ({fault}).", "The CMS structure cannot be read ({fault})."),
+    "content-encapsulated": _t(
+        "CMS chứa nội dung bên trong, không được phép.", "The CMS encapsulates content, which is not allowed."
+    ),
+    "content-type-differs": _t("Thuộc tính content-type không khớp.", "The content-type attribute does not fit."),
+    "message-digest-differs": _t("Nội dung khác với nội dung đã ký.", "The content differs from what was signed."),
+    "digest-unknown": _t(
+        "Thuật toán băm {algorithm} không được biết.", "The digest algorithm {algorithm} is not known."
+    ),
+    "signature-does-not-fit": _t("Chữ ký không khớp với khóa.", "The signature does not fit the key."),
+    "signature-value-malformed": _t("Giá trị chữ ký sai dạng.", "The signature value is malformed."),
+    "algorithm-does-not-fit-key": _t(
+        "Thuật toán {algorithm} không hợp với khóa.", "The algorithm {algorithm} does not fit the key."
+    ),
+    "key-unreadable": _t("Không đọc được khóa công khai.", "The public key cannot be read."),
+    "no-signing-certificate": _t(
+        "Không có chứng thư của người ký trong chữ ký.", "The signer's certificate is not in the signature."
+    ),
+    "no-signed-attributes": _t("Chữ ký không có thuộc tính được ký.", "The signature has no signed attributes."),
+    "ess-missing": _t(
+        "Thiếu thuộc tính gắn chứng thư (ESS).", "The attribute that binds the certificate (ESS) is missing."
+    ),
+    "ess-missing-not-pades": _t(
+        "Không có thuộc tính gắn chứng thư (ESS); loại chữ ký này không bắt buộc.",
+        "No attribute binds the certificate (ESS); this kind of signature need not have one.",
+    ),
+    "ess-repeated": _t("Thuộc tính gắn chứng thư bị lặp.", "The attribute that binds the certificate is repeated."),
+    "ess-other-certificate": _t("Thuộc tính trỏ tới chứng thư khác.", "The attribute names another certificate."),
+    "algorithm-forbidden": _t("{algorithm} đã bị phá hoặc quá yếu.", "{algorithm} is broken or too weak."),
+    "algorithm-unlisted": _t(
+        "{algorithm} không nằm trong danh mục được phép.", "{algorithm} is not on the list of permitted ones."
+    ),
+    "algorithm-in-chain": _t(
+        "Chứng thư trong đường dẫn dùng {algorithm}.", "A certificate on the path uses {algorithm}."
+    ),
+    "pkcs1-accepted": _t(
+        "{algorithm}: chấp nhận khi kiểm tra; Phụ lục I yêu cầu RSASSA-PSS khi ký.",
+        "{algorithm}: accepted on validation; App. I asks for RSASSA-PSS when signing.",
+    ),
+    # time
+    "timestamp-broken": _t("Dấu thời gian hỏng hoặc không khớp.", "The timestamp is broken or does not fit."),
+    "timestamp-not-trusted": _t(
+        "Dấu thời gian không dẫn tới gốc tin cậy.", "The timestamp is not proven to be trustworthy."
+    ),
+    "only-document-timestamp": _t(
+        "Thời điểm được chứng minh bởi dấu thời gian của tài liệu.", "The time is proven by a document timestamp."
+    ),
+    "no-timestamp": _t(
+        "Không có dấu thời gian; thời điểm ký chỉ là lời khai.",
+        "There is no timestamp; the signing time is only claimed.",
+    ),
+    "not-yet-valid": _t(
+        "Chứng thư chưa có hiệu lực ({not_before}).", "The certificate was not yet valid ({not_before})."
+    ),
+    "expired-then": _t(
+        "Chứng thư đã hết hạn khi ký ({not_after}).", "The certificate had expired when it was used ({not_after})."
+    ),
+    "expired-and-unproven": _t(
+        "Chứng thư đã hết hạn ({not_after}) và không có gì chứng minh chữ ký có trước đó.",
+        "The certificate has expired ({not_after}) and nothing proves that the signature existed before.",
+    ),
+    "proven-only-after-expiry": _t(
+        "Chữ ký chỉ được chứng minh là có sau khi chứng thư hết hạn ({not_after}).",
+        "The signature is only proven to have existed after the certificate expired ({not_after}).",
+    ),
+    "claimed-after-proven": _t(
+        "Thời điểm khai muộn hơn thời điểm được chứng minh.", "The claimed time is later than the proven one."
+    ),
+    "expired": _t("Chứng thư trong đường dẫn đã hết hạn.", "A certificate on the path has expired."),
+    "path-invalid": _t("Đường dẫn chứng thư không hợp lệ.", "The certificate path is not valid."),
+    "no-path": _t(
+        "Không có đường dẫn từ {issuer} tới gốc tin cậy nào; hãy thêm chứng thư gốc nếu bạn tin cậy.",
+        "No path leads from {issuer} to a trusted root; add the root if you trust it.",
+    ),
+    "no-anchors": _t(
+        "Chưa có chứng thư gốc tin cậy nào được chọn; hãy chỉ thư mục chứng thư gốc.",
+        "No trusted root was given; name a folder of root certificates.",
+    ),
+    # status
+    "no-evidence": _t(
+        "Không có dữ liệu trạng thái (CRL/OCSP) của {certificate}: không kiểm tra được.",
+        "There are no status data (CRL/OCSP) for {certificate}: it cannot be checked.",
+    ),
+    "evidence-stale": _t(
+        "Dữ liệu trạng thái của {certificate} đã quá hạn.", "The status data of {certificate} are stale."
+    ),
+    "evidence-from-the-future": _t(
+        "Dữ liệu trạng thái ghi thời điểm tương lai.", "The status data are dated in the future."
+    ),
+    "evidence-before-certificate": _t(
+        "Dữ liệu trạng thái có trước chứng thư {certificate}.",
+        "The status data are older than the certificate {certificate}.",
+    ),
+    "evidence-after-expiry": _t(
+        "Dữ liệu trạng thái lập sau khi {certificate} hết hạn.",
+        "The status data were made after {certificate} expired.",
+    ),
+    "evidence-unreadable": _t("Không đọc được dữ liệu trạng thái.", "The status data cannot be read."),
+    "evidence-weak-algorithm": _t(
+        "Dữ liệu trạng thái ký bằng thuật toán yếu.", "The status data are signed with a weak algorithm."
+    ),
+    "responder-not-found": _t(
+        "Không tìm thấy chứng thư của máy chủ OCSP.", "The OCSP responder's certificate is not at hand."
+    ),
+    "response-signature-wrong": _t("Chữ ký trên phản hồi OCSP sai.", "The signature on the OCSP response is wrong."),
+    "responder-not-authorised": _t(
+        "Máy chủ OCSP không được cơ quan cấp ủy quyền.", "The OCSP responder is not authorised by the issuer."
+    ),
+    "responder-not-valid-then": _t(
+        "Chứng thư máy chủ OCSP không còn hạn khi trả lời.", "The OCSP responder's certificate was not valid then."
+    ),
+    "responder-status-unknown": _t(
+        "Không rõ trạng thái của máy chủ OCSP.", "The OCSP responder's own status is unknown."
+    ),
+    "crl-issuer-not-authorised": _t("Cơ quan cấp không được phép ký CRL.", "The issuer may not sign CRLs."),
+    "crl-out-of-scope": _t("CRL không áp dụng cho chứng thư này.", "The CRL does not apply to this certificate."),
+    "crl-unknown-critical-extension": _t(
+        "CRL có phần mở rộng bắt buộc không hiểu được.", "The CRL has an unknown critical extension."
+    ),
+    "crl-signature-wrong": _t("Chữ ký trên CRL sai.", "The signature on the CRL is wrong."),
+    "revoked-then": _t("{certificate} đã bị thu hồi từ {since}.", "{certificate} was revoked from {since}."),
+    "suspended-then": _t("{certificate} đã bị tạm dừng từ {since}.", "{certificate} was suspended from {since}."),
+    "revoked-later": _t(
+        "{certificate} còn hiệu lực khi ký; bị thu hồi sau đó ({since}).",
+        "{certificate} was in force at signing; it was revoked later ({since}).",
+    ),
+    # scope
+    "is-an-authority": _t(
+        "Đây là chứng thư của cơ quan cấp, không dùng để ký tài liệu.",
+        "This is an authority's certificate, not one for signing documents.",
+    ),
+    "not-for-signing": _t("Chứng thư không dành cho ký.", "The certificate is not meant for signing."),
+    "no-commitment": _t(
+        "Chứng thư không ghi mục đích cam kết nội dung.", "The certificate does not state content commitment."
+    ),
+    "no-key-usage": _t("Chứng thư không ghi mục đích sử dụng khóa.", "The certificate states no key usage."),
+    "purpose-does-not-fit": _t(
+        "Mục đích ghi trong chứng thư không gồm ký tài liệu: {found}.",
+        "The stated purposes do not include signing documents: {found}.",
+    ),
+    "none-stated": _t("Chứng thư không nêu.", "The certificate states none."),
+    "nameless": _t("Chứng thư không ghi tên.", "The certificate names nobody."),
+    "no-identifier": _t(
+        "Chứng thư ghi tên nhưng không có mã định danh.", "The certificate names the signer but holds no identifier."
+    ),
+    "longer-than-three-years": _t("Chứng thư có thời hạn {days} ngày.", "The certificate lives {days} days."),
+    # level
+    "not-pades": _t("Không phải chữ ký PAdES.", "Not a PAdES signature."),
+    "not-intact": _t("Chữ ký không nguyên vẹn nên không có mức.", "The signature is not intact, so it has no level."),
+    "signing-time-attribute": _t(
+        "Có thuộc tính signing-time mà PAdES không cho phép.",
+        "It holds a signing-time attribute, which PAdES does not allow.",
+    ),
+    "no-claimed-time": _t("Thiếu thời điểm ký khai báo (/M).", "The claimed signing time (/M) is missing."),
+    "cannot-be-verified": _t(
+        "Không kiểm tra được chữ ký này ({fault}).", "This signature cannot be verified ({fault})."
+    ),
+    # timestamps
+    "not-a-timestamp-token": _t(
+        "Giá trị không phải dấu thời gian ({found}).", "The value is not a timestamp token ({found})."
+    ),
+    "token-unreadable": _t("Không đọc được dấu thời gian.", "The timestamp cannot be read."),
+    "imprint-differs": _t("Dấu thời gian đóng cho dữ liệu khác.", "The timestamp stamps other data."),
+    "not-for-timestamps": _t(
+        "Chứng thư không dành cho cấp dấu thời gian.", "The certificate is not meant for timestamps."
+    ),
+    "purpose-not-sole-or-critical": _t(
+        "Mục đích cấp dấu thời gian không phải duy nhất hoặc không bắt buộc.",
+        "The timestamping purpose is not alone or not critical.",
+    ),
+    "time-missing": _t("Dấu thời gian không ghi thời điểm.", "The timestamp states no time."),
+    "time-in-the-future": _t("Thời điểm ở tương lai.", "The time lies in the future."),
+    "later-than-what-covers-it": _t("Muộn hơn dấu thời gian bao trùm nó.", "Later than the timestamp that covers it."),
+    "older-than-an-earlier-one": _t(
+        "Cũ hơn dấu thời gian ở phiên bản trước.", "Older than a timestamp of an earlier revision."
+    ),
+    "before-certificate": _t(
+        "Có trước khi chứng thư người ký được cấp.", "From before the signer's certificate was issued."
+    ),
+    "authority-expired-since": _t(
+        "Chứng thư cấp dấu thời gian nay đã hết hạn, không có dấu nào sau đó.",
+        "The timestamp authority's certificate has expired and no later timestamp covers it.",
+    ),
+    "algorithm-accepted": _t("{algorithm}", "{algorithm}"),
+}
+
+CHANGES = {
+    "signature-added": _t("Thêm chữ ký", "Signature added"),
+    "signature-field-added": _t("Thêm trường chữ ký", "Signature field added"),
+    "document-timestamp-added": _t("Thêm dấu thời gian của tài liệu", "Document timestamp added"),
+    "validation-data-added": _t("Thêm dữ liệu kiểm tra lâu dài", "Validation data added"),
+    "metadata": _t("Cập nhật thông tin mô tả", "Metadata updated"),
+    "form-field": _t("Cập nhật trường biểu mẫu", "Form field updated"),
+    "form-field-filled": _t("Điền trường biểu mẫu", "Form field filled"),
+    "form-field-added": _t("Thêm trường biểu mẫu", "Form field added"),
+    "form-field-replaced": _t("Thay nội dung trường biểu mẫu", "Form field value replaced"),
+    "signature-value-replaced": _t("Thay giá trị chữ ký", "Signature value replaced"),
+    "signature-hidden": _t("Chữ ký bị ẩn", "Signature hidden"),
+    "page-content": _t("Thay nội dung trang", "Page content changed"),
+    "page-properties": _t("Thay thuộc tính trang", "Page properties changed"),
+    "pages-added": _t("Thêm trang", "Pages added"),
+    "pages-removed": _t("Bớt trang", "Pages removed"),
+    "annotation-added": _t("Thêm chú thích", "Annotation added"),
+    "catalog": _t("Thay cấu trúc tài liệu", "Document structure changed"),
+    "objects": _t("Thay đối tượng", "Object changed"),
+    "bytes-after-signature": _t("Dữ liệu lạ sau chữ ký", "Stray data after the signature"),
+    "unsigned-bytes": _t("Dữ liệu không được ký nằm giữa", "Unsigned data in between"),
+    "not-analysable": _t("Không phân tích được", "Cannot be analysed"),
+}
+
+LABELS = {
+    "title": _t("Báo cáo kiểm tra chữ ký số", "Digital signature verification report"),
+    "file": _t("Tệp", "File"),
+    "digest": _t("Mã băm SHA-256", "SHA-256 digest"),
+    "size": _t("Dung lượng", "Size"),
+    "pages": _t("Số trang", "Pages"),
+    "revisions": _t("Số phiên bản", "Revisions"),
+    "judged-at": _t("Kiểm tra lúc", "Verified at"),
+    "signature": _t("Chữ ký", "Signature"),
+    "issuer": _t("Tổ chức cấp chứng thư", "Issuing organisation"),
+    "signer": _t("Thông tin người ký", "Signer's information"),
+    "manager": _t("Đơn vị quản lý chứng thư", "Unit managing the certificate"),
+    "time": _t("Thời điểm ký hoặc dấu thời gian", "Signing time or timestamp"),
+    "integrity": _t("Tính toàn vẹn", "Integrity"),
+    "validity-then": _t("Hiệu lực tại thời điểm ký", "Validity at the signing time"),
+    "validity-period": _t("Thời hạn của chứng thư", "Validity period of the certificate"),
+    "level": _t("Mức chữ ký", "Signature level"),
+    "claimed": _t("khai báo", "claimed"),
+    "proven": _t("được chứng minh", "proven"),
+    "none": _t("không có", "none"),
+    "unknown": _t("không rõ", "unknown"),
+    "checks": _t("Các bước kiểm tra", "Checks"),
+    "check": _t("Kiểm tra", "Check"),
+    "result": _t("Kết quả", "Result"),
+    "clause": _t("Căn cứ", "Clause"),
+    "changes": _t("Thay đổi sau chữ ký này", "Changes after this signature"),
+    "no-changes": _t("Không có thay đổi nào sau chữ ký này.", "Nothing changed after this signature."),
+    "permitted": _t("được phép", "permitted"),
+    "not-permitted": _t("không được phép", "not permitted"),
+    "page": _t("trang", "page"),
+    "revision": _t("phiên bản", "revision"),
+    "timestamps": _t("Dấu thời gian", "Timestamps"),
+    "evidence": _t("Dữ liệu trạng thái đã dùng", "Status data used"),
+    "document-timestamps": _t("Dấu thời gian của tài liệu", "Document timestamps"),
+    "serial": _t("Số chứng thư", "Certificate serial"),
+    "certificate-digest": _t("Mã băm chứng thư", "Certificate digest"),
+    "key": _t("Khóa", "Key"),
+    "language": _t("Ngôn ngữ", "Language"),
+    "file-findings": _t("Kiểm tra toàn tệp", "Checks of the whole file"),
+    "footer": _t(
+        "Lập tự động, ngoại tuyến, từ chính các byte của tệp, theo Thông tư 15/2025/TT-BKHCN và ETSI EN 319 102-1. "
+        "Không phải ý kiến pháp lý.",
+        "Made automatically, offline, from the file's own bytes, designed against Circular 15/2025/TT-BKHCN and ETSI "
+        "EN 319 102-1. Not legal advice.",
+    ),
+    "anchors": _t("Số chứng thư gốc tin cậy", "Trusted roots"),
+    "good": _t("còn hiệu lực", "in force"),
+    "revoked": _t("bị thu hồi hoặc tạm dừng", "revoked or suspended"),
+    "authority": _t("Cơ quan cấp dấu thời gian", "Timestamp authority"),
+}
+
+
+def check(code: str) -> Text:
+    """The name of a check."""
+    return CHECKS.get(code, Text(code, code))
+
+
+def reason(code: str, detail: Mapping[str, object]) -> Text:
+    """Why a check came out as it did."""
+    return REASONS.get(code, Text(code, code)).filled(detail)
+
+
+def change(what: str) -> Text:
+    """What a later revision did."""
+    return CHANGES.get(what, Text(what, what))

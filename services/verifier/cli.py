@@ -1,0 +1,180 @@
+"""What `antin verify` does: a table for people at a terminal, plain lines in a pipe, one JSON object a line for machines.
+
+Exit: 0 every signature of every file passed; 1 at least one failed; 2 wrong usage; 4 none failed, but a file is not a
+readable PDF or carries no signature; 3 otherwise, when something is undetermined. So 1 beats 4 beats 3 beats 0.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from events.errors import Refused
+from services.runtime.clock import Clock, SystemClock
+from services.verifier import catalogue
+from services.verifier.inspection import gather, judge_files, read_anchors
+from services.verifier.model import (
+    LaterChange,
+    FileReport,
+    CheckFinding,
+    Integrity,
+    SignatureReport,
+    TimestampReport,
+    Verdict,
+)
+from services.verifier.report import ICONS, local, sentence, why
+from services.verifier.sandbox import Limits
+
+PASSED, FAILED, USAGE, UNDETERMINED, UNUSABLE = 0, 1, 2, 3, 4
+_COLOURS = {"passed": "green", "failed": "red", "undetermined": "yellow", "notice": "green"}
+
+
+async def verify(
+    files: Sequence[Path],
+    *,
+    anchors: Path | None = None,
+    as_json: bool = False,
+    out: TextIO | None = None,
+    err: TextIO | None = None,
+    clock: Clock | None = None,
+    limits: Limits | None = None,
+) -> int:
+    """Judge files and folders, offline; returns the exit code (see the module's docstring)."""
+    out, err = out or sys.stdout, err or sys.stderr
+    try:
+        paths = gather(files)
+        roots = read_anchors(anchors) if anchors is not None else ()
+    except Refused as fault:
+        err.write(f"antin: found {fault.found}; expected {fault.expected}; {fault.remedy}\n")
+        return USAGE
+    console = Console(file=out, highlight=False)
+    codes: list[int] = []
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=err),
+        transient=True,
+        disable=len(paths) < 3 or not err.isatty(),
+    ) as progress:
+        task = progress.add_task("Kiểm tra / verifying", total=len(paths))
+        async for report in judge_files(paths, roots, clock=clock or SystemClock(), limits=limits):
+            progress.advance(task)
+            codes.append(code_of(report))
+            if as_json:
+                out.write(json.dumps(report.line(), ensure_ascii=False) + "\n")
+            elif console.is_terminal:
+                _table(console, report)
+            else:
+                out.writelines(line + "\n" for line in _lines(report))
+            out.flush()
+    return exit_code(codes)
+
+
+def code_of(report: FileReport) -> int:
+    """The exit code that one file asks for."""
+    if report.verdict is Verdict.FAILED:
+        return FAILED
+    if report.integrity in (Integrity.UNREADABLE, Integrity.UNSIGNED):
+        return UNUSABLE
+    return PASSED if report.verdict is Verdict.PASSED else UNDETERMINED
+
+
+def exit_code(codes: Sequence[int]) -> int:
+    """One exit code for several files: failed, then unusable, then undetermined, then passed."""
+    return next((code for code in (FAILED, UNUSABLE, UNDETERMINED) if code in codes), PASSED)
+
+
+def _lines(report: FileReport) -> list[str]:
+    word = catalogue.VERDICTS[report.verdict.value]
+    said = sentence(report)
+    lines = [f"{report.file}: {word.vi} ({word.en}). {said.vi} / {said.en}"]
+    lines += [f"  ! {_finding(finding)}" for finding in report.findings if _worth(finding)]
+    for one in report.signatures:
+        mine = catalogue.VERDICTS[one.verdict.value]
+        lines.append(f"  {one.field}: {mine.vi} ({mine.en}), {_who(one)}, {_when(one)}, {one.level or '-'}")
+        lines += [f"    ! {_finding(finding)}" for finding in one.findings if _worth(finding)]
+        lines += [f"    ~ {_change(change)}" for change in one.changes]
+    for stamp in report.timestamps:
+        mine = catalogue.VERDICTS[stamp.verdict.value]
+        lines.append(
+            f"  {stamp.field}: {mine.vi} ({mine.en}), {catalogue.KINDS['document'].vi}, {local(stamp.time) or '-'}"
+        )
+        lines += [f"    ! {_finding(finding)}" for finding in stamp.findings if _worth(finding)]
+    return lines
+
+
+def _table(console: Console, report: FileReport) -> None:
+    colour = _COLOURS[report.verdict.value]
+    word, said = catalogue.VERDICTS[report.verdict.value], sentence(report)
+    console.print(
+        f"[bold {colour}]{ICONS[report.verdict.value]} {word.vi}[/] ({word.en})  [bold]{escape(report.file)}[/]"
+    )
+    console.print(f"  {escape(said.vi)}\n  [dim]{escape(said.en)}[/]")
+    for finding in report.findings:
+        if _worth(finding):
+            console.print(f"  [{_COLOURS.get(finding.outcome.value, 'yellow')}]! {escape(_finding(finding))}[/]")
+    each: list[SignatureReport | TimestampReport] = [*report.signatures, *report.timestamps]
+    if not each:
+        return
+    table = Table(box=None, padding=(0, 2, 0, 2), header_style="dim")
+    for name in ("trường / field", "ai ký / signer", "khi nào / when", "mức / level", "kết quả / verdict"):
+        table.add_column(name, overflow="fold")
+    for one in each:
+        mine = catalogue.VERDICTS[one.verdict.value]
+        stamp = isinstance(one, TimestampReport)
+        table.add_row(
+            escape(one.field or "-"),
+            escape(catalogue.KINDS["document"].vi if isinstance(one, TimestampReport) else _who(one)),
+            local(one.time) if isinstance(one, TimestampReport) else _when(one),
+            "-" if stamp or isinstance(one, TimestampReport) else one.level or "-",
+            f"[{_COLOURS[one.verdict.value]}]{ICONS[one.verdict.value]} {mine.vi} ({mine.en})[/]",
+        )
+    console.print(table)
+    for one in each:
+        worth = [finding for finding in one.findings if _worth(finding)]
+        for finding in worth:
+            console.print(
+                f"  [{_COLOURS.get(finding.outcome.value, 'yellow')}]{escape(one.field or '-')}: {escape(_finding(finding))}[/]"
+            )
+        for change in one.changes:
+            style = "dim" if change.allowed else "red"
+            console.print(f"  [{style}]{escape(one.field or '-')} ~ {escape(_change(change))}[/]")
+    console.print()
+
+
+def _worth(finding: CheckFinding) -> bool:
+    return finding.outcome.value in ("failed", "undetermined")
+
+
+def _finding(finding: CheckFinding) -> str:
+    said = why(finding)
+    return f"{catalogue.check(finding.code).vi}: {said.vi} / {said.en} [{finding.clause}]"
+
+
+def _change(change: LaterChange) -> str:
+    said = catalogue.change(change.what)
+    allowed = catalogue.LABELS["permitted" if change.allowed else "not-permitted"]
+    page = f", {catalogue.LABELS['page'].vi} {change.page}" if change.page else ""
+    detail = f" {change.detail}" if change.detail else ""
+    return f"{said.vi} / {said.en}{detail}{page} ({allowed.vi} / {allowed.en})"
+
+
+def _who(one: SignatureReport) -> str:
+    return one.certificate.subject.name if one.certificate else "?"
+
+
+def _when(one: SignatureReport) -> str:
+    if one.proven_time:
+        return local(one.proven_time)
+    label = catalogue.LABELS["claimed"].vi
+    return f"{local(one.claimed_time)} ({label})" if one.claimed_time else "?"
