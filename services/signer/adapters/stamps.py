@@ -59,7 +59,7 @@ def text_for(certificate: bytes, at: datetime, mark: str) -> StampText:
 @cache
 def _font_bytes() -> bytes:
     """The font without layout tables: composed Vietnamese letters need none, and reading them takes 100 ms a stamp."""
-    font: Any = TTFont(FONT_FILE, lazy=True)
+    font: Any = TTFont(BytesIO(FONT_FILE.read_bytes()), lazy=True)
     for table in ("GPOS", "GSUB", "GDEF"):
         if table in font:
             del font[table]
