@@ -57,7 +57,9 @@ def render(
     with _lock:
         compiler = _compiler(template)
         try:
-            pdf = compiler.compile(sys_inputs=inputs, format="pdf", pdf_standards=["a-3b"], timestamp=now.replace(microsecond=0))
+            pdf = compiler.compile(
+                sys_inputs=inputs, format="pdf", pdf_standards=["a-3b"], timestamp=now.replace(microsecond=0)
+            )
         except typst.TypstError as fault:
             # PDF/A forbids the box that stands for a missing letter (ISO 19005-3 clause 6.2.11.8).
             if "could not be displayed" in str(fault):

@@ -40,6 +40,7 @@ def text_of(pdf: bytes) -> str:
 def test_the_same_input_gives_the_same_bytes_and_another_moment_others():
     assert made().pdf == made().pdf
     assert made().pdf != made(now=NOW + timedelta(seconds=1)).pdf
+    assert made().pdf == made(now=NOW + timedelta(microseconds=123456)).pdf, "a real clock has parts of a second"
 
 
 def test_every_field_is_printed_in_vietnamese_and_can_be_read_back():
