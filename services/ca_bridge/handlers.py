@@ -44,25 +44,14 @@ from services.ca_bridge.model import (
     Revoke,
 )
 from services.ca_bridge.ports import (
-    Applications,
+    Books,
     CertificateAuthority,
-    Certificates,
-    Identities,
     Issued,
     KeyMaker,
     Registry,
     Safe,
     Wanted,
 )
-
-
-@dataclass(frozen=True)
-class Books:
-    """What is kept, within one transaction."""
-
-    identities: Identities
-    applications: Applications
-    certificates: Certificates
 
 
 NewId = Callable[[], str]

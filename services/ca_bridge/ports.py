@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from events.values import ApplicationId, CertificateProfile, CredentialId, Digest, IdentityId, KeyAlgorithm
 from services.ca_bridge.model import Application, Certificate, Identity, RegistryEntry
@@ -151,5 +151,50 @@ class Registry(Protocol):
         Raises:
             Refused: no such enterprise.
             Unavailable: the registry does not answer.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Books:
+    """What is kept, as one transaction or one reading sees it."""
+
+    identities: Identities
+    applications: Applications
+    certificates: Certificates
+
+
+class Ledger(Protocol):
+    """The intake's own books; `tx` is a transaction, `conn` that or a connection to read."""
+
+    def books(self, conn: Any, /) -> Books:
+        """Identities, applications and certificates."""
+        ...
+
+    async def accepted(self, conn: Any, event: str, /) -> str | None:
+        """The fingerprint of an accepted event, by its id."""
+        ...
+
+    async def claim_transaction(self, tx: Any, transaction: str, event: str, /) -> None:
+        """Note a transaction of the authority as used by this event.
+
+        Raises:
+            Refused: another event used it before.
+        """
+        ...
+
+    async def note(self, tx: Any, values: dict[str, Any], /) -> None:
+        """Keep what the intake did with an event."""
+        ...
+
+    async def refusals(self, conn: Any, limit: int, /) -> list[dict[str, Any]]:
+        """The newest refused events."""
+        ...
+
+    async def redeem(self, tx: Any, activation: str, now: datetime, /) -> None:
+        """Note an activation as used.
+
+        Raises:
+            Refused: it was used before.
         """
         ...

@@ -15,8 +15,8 @@ from domain.activation import Activation
 from events.errors import AntinError, Refused
 from events.values import ApplicationId, CertificateProfile, CredentialId, Digest, IdentityId, KeyAlgorithm
 from services.ca_bridge import handlers
-from services.ca_bridge.adapters import store
 from services.ca_bridge.model import Application, ApplicationState, AuthorityEvent, take_in
+from services.ca_bridge.ports import Ledger
 from services.ca_bridge.settings import CaBridgeSettings
 from services.runtime.access import Public, Scope
 from services.runtime.jwks import Jwks
@@ -120,7 +120,8 @@ class _Taken:
 class Desk:
     """The handlers behind the routes."""
 
-    def __init__(self, platform: Platform, settings: CaBridgeSettings, jwks: Jwks) -> None:
+    def __init__(self, platform: Platform, settings: CaBridgeSettings, jwks: Jwks, ledger: Ledger) -> None:
+        self._ledger = ledger
         self._platform = platform
         self._settings = settings
         self._jwks = jwks
@@ -146,7 +147,7 @@ class Desk:
         fingerprint = Digest.of(call.raw)
         fault = taken.fault
         if taken.event is not None and taken.evidence is not None:
-            known = await store.accepted(call.tx, taken.event.id)
+            known = await self._ledger.accepted(call.tx, taken.event.id)
             if known == fingerprint:
                 return Reply(IntakeAnswer(status="already accepted"), 200)
             try:
@@ -157,13 +158,13 @@ class Desk:
                 fault = refused
         if fault is None:
             raise RuntimeError("an event is accepted or refused")
-        await store.note(call.tx, _kept(taken.event, fingerprint, now, fault))
+        await self._ledger.note(call.tx, _kept(taken.event, fingerprint, now, fault))
         return Reply(problem(fault, status_of(fault), new_id()), status_of(fault), PROBLEM)
 
     async def _accept(
         self, call: Call, event: AuthorityEvent, evidence: Digest, fingerprint: Digest, now: datetime
     ) -> Reply:
-        books = store.books(call.tx)
+        books = self._ledger.books(call.tx)
         accepted = take_in(
             event,
             await books.identities.get(event.subject),
@@ -174,22 +175,22 @@ class Desk:
             skew=timedelta(seconds=self._settings.skew),
         )
         if event.data.transaction_id:
-            await store.claim_transaction(call.tx, event.data.transaction_id, event.id)
+            await self._ledger.claim_transaction(call.tx, event.data.transaction_id, event.id)
         await books.identities.put(accepted.identity)
-        await store.note(call.tx, _kept(event, fingerprint, now, None, accepted.missing))
+        await self._ledger.note(call.tx, _kept(event, fingerprint, now, None, accepted.missing))
         await self._platform.outbox.say(call.tx, NAME, [accepted.fact])
         return Reply(IntakeAnswer(status="accepted", missing=accepted.missing), 202)
 
     async def refused(self, call: Call) -> Reply:
         """The newest refused events."""
         async with self._platform.database.read() as conn:
-            rows = await store.refusals(conn, call.query.limit)
+            rows = await self._ledger.refusals(conn, call.query.limit)
         return Reply(RefusedEvents(refused=[RefusedEvent.model_validate(row) for row in rows]))
 
     async def apply(self, call: Call) -> Reply:
         """Open an application."""
         asked: NewApplication = call.body
-        books = store.books(call.tx)
+        books = self._ledger.books(call.tx)
         identity = await books.identities.get(asked.identity)
         if identity is None:
             raise _unknown("identity", "a pseudonym that was never verified here")
@@ -206,7 +207,7 @@ class Desk:
     async def show(self, call: Call) -> Reply:
         """One application."""
         async with self._platform.database.read() as conn:
-            application = await store.SqlApplications(conn).get(_application_id(call))
+            application = await self._ledger.books(conn).applications.get(_application_id(call))
         if application is None:
             raise _unknown("application", "no application of this id")
         return Reply(_view(application))
@@ -214,13 +215,13 @@ class Desk:
     async def of_identity(self, call: Call) -> Reply:
         """Applications of an identity."""
         async with self._platform.database.read() as conn:
-            found = await store.SqlApplications(conn).of(call.query.identity)
+            found = await self._ledger.books(conn).applications.of(call.query.identity)
         return Reply(ApplicationViews(applications=[_view(one) for one in found]))
 
     async def certificate(self, call: Call) -> Reply:
         """The certificate's content, for the subscriber to confirm."""
         async with self._platform.database.read() as conn:
-            application = await store.SqlApplications(conn).get(_application_id(call))
+            application = await self._ledger.books(conn).applications.get(_application_id(call))
         if application is None or application.chain is None:
             raise _unknown("certificate", "no certificate for this application yet")
         pem = await self._platform.blobs.fetch(application.chain)
@@ -232,7 +233,7 @@ class Desk:
 
     async def confirm(self, call: Call) -> Reply:
         """The subscriber confirms; the certificate is bound."""
-        books = store.books(call.tx)
+        books = self._ledger.books(call.tx)
         application = await books.applications.get(_application_id(call))
         if application is None:
             raise _unknown("application", "no application of this id")
@@ -240,14 +241,14 @@ class Desk:
         bound, facts = await handlers.confirm(
             application, call.prepared, books, issuer=self._settings.authority, now=now
         )
-        await store.redeem(call.tx, call.prepared.jti, now)
+        await self._ledger.redeem(call.tx, call.prepared.jti, now)
         await self._platform.outbox.say(call.tx, NAME, facts)
         return Reply(_view(bound))
 
 
-def routes(platform: Platform, settings: CaBridgeSettings, jwks: Jwks) -> Sequence[Route]:
+def routes(platform: Platform, settings: CaBridgeSettings, jwks: Jwks, ledger: Ledger) -> Sequence[Route]:
     """The bridge's operations."""
-    desk = Desk(platform, settings, jwks)
+    desk = Desk(platform, settings, jwks, ledger)
     by_activation = Public("the activation in the body authenticates the subscriber")
     return [
         Route(

@@ -187,7 +187,7 @@ def build(platform: Platform, settings: CaBridgeSettings) -> Service:
     return Service(
         NAME,
         schemas=[store.schema],
-        routes=routes(platform, settings, jwks),
+        routes=routes(platform, settings, jwks, store),
         subscribers=[
             Subscriber(
                 NAME,

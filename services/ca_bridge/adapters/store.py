@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.errors import Refused
 from events.values import ApplicationId, Digest, IdentityId
-from services.ca_bridge.handlers import Books
 from services.ca_bridge.model import Application, Certificate, Identity
+from services.ca_bridge.ports import Books
 from services.runtime.database import Instant, Schema, Tx
 from services.runtime.outbox import upsert
 
