@@ -1,7 +1,7 @@
 """Which algorithms may carry a signature, each answer citing its clause; pure rules, no I/O.
 
 Sources: Circular 15/2025/TT-BKHCN App. I (mandatory list for signatures in Vietnam), ETSI TS 119 312 (cryptographic
-suites), RFC 8017 (RSA), FIPS 186-5 (ECDSA, EdDSA), RFC 6151 (MD5) and RFC 8933 / NIST SP 800-131A rev. 2 (SHA-1, key sizes).
+suites), RFC 8017 (RSA), FIPS 186-5 (ECDSA, EdDSA), RFC 6151 (MD5), NIST SP 800-131A rev. 2 (SHA-1, key sizes).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rules on the bytes themselves, with no PDF library between: the gap rule, the tail rule, and a raw look for signatures.
+"""Rules on the bytes themselves, without a PDF library: the gap rule, the tail rule, and a raw look for signatures.
 
 A PDF library tells what the file means to it; these rules tell whether the bytes can mean anything else to another
 reader (ISO 32000-2 clause 12.8.1; Mainka et al., "1 Trillion Dollar Refund", CCS 2019; "Shadow Attacks", NDSS 2021).
@@ -100,7 +100,7 @@ def dictionary_fault(data: bytes, offset: int | None, byte_range: tuple[int, int
 
 
 def tail_fault(data: bytes, end: int, listed: Iterable[int]) -> Fault | None:
-    """The tail rule: what follows the signed bytes belongs to revisions that the reader has listed, and to nothing else.
+    """The tail rule: what follows the signed bytes belongs to revisions that the reader lists, and nothing else.
 
     `end` is where the signed bytes end; `listed` are the offsets of the cross-reference sections of all revisions that
     are reached from the last `startxref`. A tail that only a repairing viewer would read is a change all the same.
@@ -123,7 +123,7 @@ def tail_fault(data: bytes, end: int, listed: Iterable[int]) -> Fault | None:
 
 
 def raw_signatures(data: bytes) -> list[RawSignature]:
-    """Every `/ByteRange` in plain sight whose gap holds the rule, first to last, whether or not anything refers to it."""
+    """Every `/ByteRange` in plain sight whose gap holds the rule, whether or not anything refers to it."""
     found: list[RawSignature] = []
     seen: set[tuple[int, int, int, int]] = set()
     for match in _RAW_RANGE.finditer(data):

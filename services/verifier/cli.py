@@ -1,4 +1,4 @@
-"""What `antin verify` does: a table for people at a terminal, plain lines in a pipe, one JSON object a line for machines.
+"""What `antin verify` does: a table at a terminal, plain lines in a pipe, one JSON object a line for machines.
 
 Exit: 0 every signature of every file passed; 1 at least one failed; 2 wrong usage; 4 none failed, but a file is not a
 readable PDF or carries no signature; 3 otherwise, when something is undetermined. So 1 beats 4 beats 3 beats 0.
@@ -22,10 +22,10 @@ from services.runtime.clock import Clock, SystemClock
 from services.verifier import catalogue
 from services.verifier.inspection import gather, judge_files, read_anchors
 from services.verifier.model import (
-    LaterChange,
-    FileReport,
     CheckFinding,
+    FileReport,
     Integrity,
+    LaterChange,
     SignatureReport,
     TimestampReport,
     Verdict,
@@ -141,11 +141,10 @@ def _table(console: Console, report: FileReport) -> None:
         )
     console.print(table)
     for one in each:
-        worth = [finding for finding in one.findings if _worth(finding)]
-        for finding in worth:
-            console.print(
-                f"  [{_COLOURS.get(finding.outcome.value, 'yellow')}]{escape(one.field or '-')}: {escape(_finding(finding))}[/]"
-            )
+        for finding in one.findings:
+            if _worth(finding):
+                style = _COLOURS.get(finding.outcome.value, "yellow")
+                console.print(f"  [{style}]{escape(one.field or '-')}: {escape(_finding(finding))}[/]")
         for change in one.changes:
             style = "dim" if change.allowed else "red"
             console.print(f"  [{style}]{escape(one.field or '-')} ~ {escape(_change(change))}[/]")

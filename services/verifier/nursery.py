@@ -1,8 +1,8 @@
-"""The warm parent of single-use judges: imports everything once, forks a child per file, and reports how each one ended.
+"""The warm parent of single-use judges: imports once, forks a child per file, and reports how each one ended.
 
 Runs as `python -m services.verifier.nursery FD`, started by the sandbox with an empty environment. Over the control
-socket FD it receives pairs of descriptors: a stream to answer on, and the file to judge. The child gets hard limits from
-the kernel (CPU, wall clock, memory, no writing, no children), judges one file and is gone.
+socket FD it receives pairs of descriptors: a stream to answer on, and the file to judge. The child gets hard limits
+from the kernel (CPU, wall clock, memory, no writing, no children), judges one file and is gone.
 """
 
 from __future__ import annotations

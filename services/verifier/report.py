@@ -15,8 +15,8 @@ from markupsafe import Markup
 from services.verifier import catalogue
 from services.verifier.catalogue import LABELS, SENTENCES, Text
 from services.verifier.model import (
-    FileReport,
     CheckFinding,
+    FileReport,
     Integrity,
     NamedParty,
     SignatureReport,

@@ -1,4 +1,4 @@
-"""The verifier's API: the report of a contract's revision, and a judgement of any PDF that is sent, which is not kept."""
+"""The verifier's API: the report of a contract's revision, and a judgement of any PDF sent, which is not kept."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Judges each file in a process of its own, with hard limits; whatever happens in there, a report comes out here.
 
-A warm parent (`nursery`) is forked for each file, so a judgement costs a fork and not an interpreter. The judge's
-environment is empty and it is given descriptors, not paths. Any death of it means "cannot be verified", with the reason.
+A warm parent (`nursery`) is forked for each file, so a judgement costs a fork and not a start. The judge's environment
+is empty and it is given descriptors, not paths. Any death of it means "cannot be verified", with the reason.
 """
 
 from __future__ import annotations

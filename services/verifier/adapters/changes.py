@@ -1,4 +1,4 @@
-"""What later revisions did after a signature: pyHanko's difference analysis, our own stricter rules, and plain words."""
+"""What later revisions did after a signature: pyHanko's difference analysis, our stricter rules, and plain words."""
 
 from __future__ import annotations
 
@@ -150,7 +150,9 @@ def _with_a_form(document: Document, revision: int) -> HistoricalResolver:
     """
     found: HistoricalResolver = document.reader.get_historical_resolver(revision)
     form = get(found.root, "/AcroForm", generic.DictionaryObject())
-    if "/SigFlags" in form and isinstance(get(form, "/Fields"), generic.ArrayObject):
+    latest = get(document.reader.root, "/AcroForm")
+    flags = get(latest, "/SigFlags") if isinstance(latest, generic.DictionaryObject) else None
+    if get(form, "/SigFlags") == flags and isinstance(get(form, "/Fields"), generic.ArrayObject):
         return found
     own: HistoricalResolver = type(found)(document.reader, revision)
     form = get(own.root, "/AcroForm")
@@ -162,9 +164,8 @@ def _with_a_form(document: Document, revision: int) -> HistoricalResolver:
         fields = generic.ArrayObject()
         fields.container_ref = form.container_ref
         form[generic.NameObject("/Fields")] = fields
-    latest = get(document.reader.root, "/AcroForm")
-    if isinstance(latest, generic.DictionaryObject) and isinstance(get(latest, "/SigFlags"), int):
-        form[generic.NameObject("/SigFlags")] = generic.NumberObject(int(latest["/SigFlags"]))
+    if isinstance(flags, int):
+        form[generic.NameObject("/SigFlags")] = generic.NumberObject(int(flags))
     return own
 
 

@@ -1,7 +1,7 @@
 """A CMS object read from its bytes: structure, signer's certificate, digest, signature, ESS attribute (RFC 5652, 5035).
 
-Signed attributes are hashed as they stand in the file; keys are read tolerantly (some certificates write the RSA modulus
-as a negative integer), because a good signature must not be called bad for its neighbours' sins.
+Signed attributes are hashed as they stand in the file; keys are read tolerantly (some certificates write the RSA
+modulus as a negative integer), because a good signature must not be called bad for its neighbours' sins.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from asn1crypto import algos, cms, tsp, x509
-from asn1crypto.core import ObjectIdentifier
+from asn1crypto.core import ObjectIdentifier, Void
 from asn1crypto.keys import PublicKeyInfo, RSAPublicKey
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -91,7 +91,7 @@ def read(raw: bytes) -> Cms:
         encap = signed_data["encap_content_info"]
         content = encap["content"]
         content_type = encap["content_type"].native
-        encapsulated = None if content.native is None else bytes(content)
+        encapsulated = None if isinstance(content, Void) else bytes(content)
         attributes = _attributes(signer_info["signed_attrs"])
         try:
             unsigned, unsigned_fault = _attributes(signer_info["unsigned_attrs"]), False
@@ -147,19 +147,17 @@ def signature_fits(found: Cms, content: bytes | None = None) -> bool:
     """
     if found.signer is None:
         raise CmsFault("no-signing-certificate")
-    candidates: list[bytes] = []
-    if found.signed_attributes_raw is not None:
-        as_they_stand = found.signed_attributes_raw
-        candidates.append(b"\x31" + _length(len(as_they_stand)) + as_they_stand)
-        encoded = found.signer_info["signed_attrs"].copy().untag().dump(force=True)
-        if encoded != candidates[0]:
-            candidates.append(encoded)
-    elif content is not None:
-        candidates.append(content)
     public = found.signer.public_key
     value = bytes(found.signer_info["signature"].native)
     algorithm = found.signer_info["signature_algorithm"]
-    return any(verifies(public, algorithm, value, each, found.digest_algorithm) for each in candidates)
+    as_it_stands = found.signed_attributes_raw
+    if as_it_stands is None:
+        return content is not None and verifies(public, algorithm, value, content, found.digest_algorithm)
+    data = b"\x31" + _length(len(as_it_stands)) + as_it_stands
+    if verifies(public, algorithm, value, data, found.digest_algorithm):
+        return True
+    encoded = found.signer_info["signed_attrs"].copy().untag().dump(force=True)
+    return encoded != data and verifies(public, algorithm, value, encoded, found.digest_algorithm)
 
 
 def verifies(public: PublicKeyInfo, algorithm: Any, value: bytes, data: bytes, digest: str | None = None) -> bool:
@@ -237,7 +235,7 @@ class TolerantSignatures(SignatureValidator):
 
 
 def ess_fault(found: Cms) -> str | None:
-    """Why the ESS signing-certificate attribute does not bind the signer's certificate; none when it does (RFC 5035)."""
+    """Why the ESS signing-certificate attribute does not bind the signer's certificate; none if it does (RFC 5035)."""
     v2 = found.attributes.get("signing_certificate_v2", [])
     v1 = found.attributes.get("signing_certificate", [])
     if len(v1) + len(v2) == 0:
@@ -321,13 +319,10 @@ def embedded_revocation(found: Cms) -> tuple[list[bytes], list[bytes]]:
     ocsps: list[bytes] = []
     crls: list[bytes] = []
     for value in found.attributes.get("adobe_revocation_info_archival", []):
-        for one in value["ocsp"] or ():
-            ocsps.append(one.dump())
-        for one in value["crl"] or ():
-            crls.append(one.dump())
-    for choice in found.signed_data["crls"] or ():
-        if choice.name == "certificate_list":
-            crls.append(choice.chosen.dump())
+        ocsps += [one.dump() for one in value["ocsp"] or ()]
+        crls += [one.dump() for one in value["crl"] or ()]
+    listed = found.signed_data["crls"] or ()
+    crls += [choice.chosen.dump() for choice in listed if choice.name == "certificate_list"]
     return ocsps, crls
 
 
@@ -354,7 +349,7 @@ def same(one: bytes | None, other: bytes | None) -> bool:
 
 def _attributes(attributes: Any) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
-    if attributes is None or attributes.native is None:
+    if attributes is None or isinstance(attributes, Void):
         return found
     for attribute in attributes:
         found.setdefault(str(attribute["type"].native), []).extend(attribute["values"])

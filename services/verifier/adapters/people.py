@@ -7,7 +7,7 @@ from typing import Any
 
 from services.verifier.adapters import cms
 from services.verifier.adapters.standing import validity
-from services.verifier.model import SeenCertificate, NamedParty
+from services.verifier.model import NamedParty, SeenCertificate
 
 _PERSONAL = re.compile(
     r"^(CCCD|CMND|HC|BHXH|CMT|PNO[A-Z]{2}|IDC[A-Z]{2}|PAS[A-Z]{2}|NTR[A-Z]{2}-P)[:\-](.+)$", re.IGNORECASE

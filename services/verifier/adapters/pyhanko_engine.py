@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -41,11 +41,11 @@ from services.verifier.bytes_rules import (
 )
 from services.verifier.model import (
     Brought,
-    LaterChange,
-    FileReport,
     CheckFinding,
+    FileReport,
     Indication,
     Integrity,
+    LaterChange,
     SignatureReport,
     Sub,
     TimestampReport,
@@ -111,10 +111,10 @@ async def judge(
     if b"%PDF-" not in data[:1024]:
         return unreadable(file, "not-a-pdf", now)
     try:
-        found, documents, complaints, fault = _find(data)
+        readings = _Readings(data)
+        found, best, complaints = _find(data, readings)
     except DocumentFault as limit:
         return unreadable(file, limit.reason, now, **limit.detail)
-    best = documents[0] if documents else None
     whole = FileReport(
         file=file,
         sha256=hashlib.sha256(data).hexdigest(),
@@ -129,9 +129,11 @@ async def judge(
     if not found:
         if best is None:
             reason = (
-                "signatures-unusable" if mentions_signatures(data) else (fault.reason if fault else "pdf-unreadable")
+                "signatures-unusable"
+                if mentions_signatures(data)
+                else (readings.fault.reason if readings.fault else "pdf-unreadable")
             )
-            detail = fault.detail if fault else {}
+            detail = readings.fault.detail if readings.fault else {}
             report = unreadable(file, reason, now, **detail)
             return report.model_copy(update={"sha256": whole.sha256, "size": whole.size, "anchors": whole.anchors})
         row = doubtful("signed", "ISO 32000-2 12.8", "no-signature", Sub.SIGNED_DATA_NOT_FOUND)
@@ -147,7 +149,7 @@ async def judge(
     rows = _complaints(complaints)
     since: tuple[LaterChange, ...] | None = None
     if base_size is not None:
-        row, since = _since(data, documents, base_size)
+        row, since = _since(data, readings, base_size)
         rows.append(row)
     if best is None:
         rows.append(doubtful("readable", "ISO 32000-2 7.5", "pdf-unreadable", Sub.FORMAT_FAILURE))
@@ -162,12 +164,10 @@ async def judge(
     )
 
 
-def _since(
-    data: bytes, documents: list[Document], base_size: int
-) -> tuple[CheckFinding, tuple[LaterChange, ...] | None]:
+def _since(data: bytes, readings: _Readings, base_size: int) -> tuple[CheckFinding, tuple[LaterChange, ...] | None]:
     """Compare with the revision that ends at `base_size`: a signer must add a signature and nothing else."""
     clause = "Decree 23/2025/ND-CP Art 16"
-    for document in documents:
+    for document in readings.all():
         revision = _revisions_covered(document, base_size)
         if revision < 0 or tail_fault(data, base_size, document.xref_offsets()) is not None:
             continue
@@ -192,28 +192,58 @@ def _complaints(complaints: list[str]) -> list[CheckFinding]:
     ]
 
 
-def _find(data: bytes) -> tuple[list[_Found], list[Document], list[str], DocumentFault | None]:
+class _Readings:
+    """The file read strictly and, only where that fails, tolerantly."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._read: dict[bool, Document | None] = {}
+        self._fields: dict[bool, tuple[list[SignatureField], list[str]]] = {}
+        self.fault: DocumentFault | None = None
+
+    def document(self, strict: bool) -> Document | None:
+        """One reading; none when the file cannot be read so. Raises DocumentFault beyond the limits."""
+        if strict not in self._read:
+            self._read[strict] = None
+            try:
+                self._read[strict] = open_pdf(self._data, strict)
+            except DocumentFault as why:
+                if why.reason in ("encrypted", "too-many-revisions"):
+                    raise
+                self.fault = why
+        return self._read[strict]
+
+    def all(self) -> Iterator[Document]:
+        """The readings that succeed, strict first."""
+        for strict in (True, False):
+            document = self.document(strict)
+            if document is not None:
+                yield document
+
+    def fields(self, document: Document) -> tuple[list[SignatureField], list[str]]:
+        """The signature fields of one reading, and complaints. Raises DocumentFault beyond the limits."""
+        if document.strict not in self._fields:
+            self._fields[document.strict] = signature_fields(document)
+        return self._fields[document.strict]
+
+    def same_field(self, document: Document, name: str) -> SignatureField | None:
+        """The field of this name in a reading."""
+        return next((each for each in self.fields(document)[0] if each.name == name), None)
+
+
+def _find(data: bytes, readings: _Readings) -> tuple[list[_Found], Document | None, list[str]]:
     """Every signature of the file, with the byte rules and the changes after it applied."""
-    documents: list[Document] = []
-    fault: DocumentFault | None = None
-    for strict in (True, False):
-        try:
-            documents.append(open_pdf(data, strict))
-        except DocumentFault as why:
-            if why.reason in ("encrypted", "too-many-revisions"):
-                raise
-            fault = why
     raw = raw_signatures(data)
     found: list[_Found] = []
     complaints: list[str] = []
-    if documents:
-        fields, complaints = signature_fields(documents[0])
-        if complaints and len(documents) > 1:
-            fields, complaints = signature_fields(documents[1])
-            documents.reverse()
-        by_name = {document.strict: dict(_by_name(document)) for document in documents[1:]}
-        for each in fields:
-            found.append(_examine(data, each, documents, by_name))
+    best: Document | None = None
+    for document in readings.all():
+        _, complaints = readings.fields(document)
+        best = document
+        if not complaints:
+            break
+    if best is not None:
+        found = [_examine(data, each.name, readings, best) for each in readings.fields(best)[0]]
     listed = {one.byte_range for one in found if one.byte_range}
     for loose in raw:
         if loose.byte_range in listed:
@@ -230,7 +260,7 @@ def _find(data: bytes) -> tuple[list[_Found], list[Document], list[str], Documen
             unlisted=True,
         )
         one.rows.append(passed("byte-range", RANGE_CLAUSE))
-        if documents:
+        if best is not None:
             one.spoil(
                 failed("listed", "ISO 32000-2 12.7.5.5", "signature-not-listed", Sub.FORMAT_FAILURE),
                 Integrity.CHANGED,
@@ -246,27 +276,16 @@ def _find(data: bytes) -> tuple[list[_Found], list[Document], list[str], Documen
             one.rows.append(doubtful("changes", RANGE_CLAUSE, "pdf-unreadable", Sub.FORMAT_FAILURE))
         found.append(one)
     found.sort(key=lambda one: (one.revision if one.revision is not None else 10**9, one.end))
-    return found, documents, complaints, fault
+    return found, best, complaints
 
 
-def _by_name(document: Document) -> list[tuple[str, SignatureField]]:
-    try:
-        fields, _ = signature_fields(document)
-    except DocumentFault:
-        return []
-    return [(each.name, each) for each in fields]
-
-
-def _examine(
-    data: bytes,
-    first: SignatureField,
-    documents: list[Document],
-    others: dict[bool, dict[str, SignatureField]],
-) -> _Found:
+def _examine(data: bytes, name: str, readings: _Readings, best: Document) -> _Found:
     """One field: strict, then tolerant when the strict reading fails on it."""
     last: _Found | None = None
-    for index, document in enumerate(documents):
-        field_here = first if index == 0 else others[document.strict].get(first.name)
+    for document in readings.all():
+        if best.strict is False and document.strict:
+            continue
+        field_here = readings.same_field(document, name)
         if field_here is None:
             continue
         one = _described(data, field_here, document)
@@ -289,7 +308,7 @@ def _examine(
             last = one
             continue
         return one
-    assert last is not None  # noqa: S101 - documents is never empty here
+    assert last is not None  # noqa: S101 - the best reading holds the field
     return last
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from asn1crypto.core import OctetString
@@ -19,10 +20,10 @@ from services.verifier.adapters.document import SecurityStore
 from services.verifier.adapters.standing import SKEW, Material, Standing, Status, validity
 from services.verifier.adapters.tokens import Token, evidence_of, judge_token, need_of, status_row
 from services.verifier.model import (
-    SeenCertificate,
     CheckFinding,
     Integrity,
     MissingStatus,
+    SeenCertificate,
     SignatureReport,
     StatusEvidence,
     Sub,
@@ -470,7 +471,7 @@ class SignatureJudge:
 
     def _status(self, out: Judged, path: Sequence[Any], moment: datetime) -> None:
         checked = False
-        for certificate, issuer in zip(path, path[1:], strict=False):
+        for certificate, issuer in pairwise(path):
             leaf = certificate is path[0]
             status = self._standing.status(certificate, issuer, moment)
             out.evidence.append(evidence_of(status, "signer" if leaf else "issuer"))

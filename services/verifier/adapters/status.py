@@ -1,4 +1,4 @@
-"""Fetches OCSP responses and CRLs from the addresses that certificates name (RFC 6960, RFC 5280), over the guarded way out.
+"""Fetches OCSP responses and CRLs from the addresses in certificates (RFC 6960, RFC 5280), through the guarded way out.
 
 Nothing is believed here: the judge checks every answer. Only certificates that the judge could lead to an anchor are
 asked about by the caller's choice, and private addresses are refused by the outbound guard.

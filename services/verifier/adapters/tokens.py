@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from domain import trust
@@ -196,7 +197,7 @@ async def _authority(token: Token, found: cms.Cms, standing: Standing, control: 
         )
     else:
         rows.append(passed("token-validity", "ETSI EN 319 102-1 5.6.3"))
-    for certificate, issuer in zip(path.certificates, path.certificates[1:], strict=False):
+    for certificate, issuer in pairwise(path.certificates):
         status = standing.status(certificate, issuer, time)
         row = status_row("token-status", status, certificate is signer, control, Sub.REVOKED_NO_POE)
         rows.append(row)
@@ -245,11 +246,9 @@ def need_of(certificate: Any, issuer: Any | None) -> MissingStatus:
     ocsp_urls: list[str] = []
     try:
         ocsp_urls = [str(url) for url in certificate.ocsp_urls][:5]
-        for point in certificate.crl_distribution_points:
-            if point.url:
-                crl_urls.append(str(point.url))
+        crl_urls = [str(point.url) for point in certificate.crl_distribution_points if point.url]
     except Exception:  # noqa: BLE001 - a malformed extension names no address
-        crl_urls = crl_urls[:5]
+        crl_urls = []
     return MissingStatus(
         certificate=base64.b64encode(certificate.dump()).decode(),
         issuer=base64.b64encode(issuer.dump()).decode() if issuer is not None else None,
