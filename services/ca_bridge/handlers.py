@@ -53,7 +53,6 @@ from services.ca_bridge.ports import (
     Wanted,
 )
 
-
 NewId = Callable[[], str]
 
 
