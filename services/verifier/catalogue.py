@@ -500,6 +500,7 @@ LABELS = {
     "clause": _t("Căn cứ", "Clause"),
     "changes": _t("Thay đổi sau chữ ký này", "Changes after this signature"),
     "no-changes": _t("Không có thay đổi nào sau chữ ký này.", "Nothing changed after this signature."),
+    "all-permitted": _t("thay đổi, tất cả đều được phép", "changes, all of them permitted"),
     "permitted": _t("được phép", "permitted"),
     "not-permitted": _t("không được phép", "not permitted"),
     "page": _t("trang", "page"),

@@ -197,9 +197,8 @@ def _describe(document: Document, old: HistoricalResolver, new: HistoricalResolv
     found: dict[_Described, None] = {}
     pages_before, pages_now = _pages(old), _pages(new)
     if len(pages_before) != len(pages_now):
-        found[("pages-removed" if len(pages_now) < len(pages_before) else "pages-added", None, str(len(pages_now)))] = (
-            None
-        )
+        turned = "pages-removed" if len(pages_now) < len(pages_before) else "pages-added"
+        found[(turned, None, f"{len(pages_before)} → {len(pages_now)}")] = None
     where = {key: number for number, key in enumerate(pages_now, start=1)}
     store: set[tuple[int, int]] = set()
     try:

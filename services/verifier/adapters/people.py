@@ -12,7 +12,10 @@ from services.verifier.model import NamedParty, SeenCertificate
 _PERSONAL = re.compile(
     r"^(CCCD|CMND|HC|BHXH|CMT|PNO[A-Z]{2}|IDC[A-Z]{2}|PAS[A-Z]{2}|NTR[A-Z]{2}-P)[:\-](.+)$", re.IGNORECASE
 )
-_BARE_NUMBER = re.compile(r"^\d{9}$|^\d{12}$")
+_DIGIT = re.compile(r"\d")
+_LONG_NUMBER = re.compile(r"\d(?:[\d -]{4,})\d")
+_IN_A_NAME = re.compile(r"(?<!\d)(?:\d{9}|\d{11}|\d{12})(?!\d)")
+"""Personal numbers as some authorities write them into the common name: 9, 11 or 12 digits; tax codes have 10 or 13."""
 _COMPANY = re.compile(r"^(MST|VAT[A-Z]{2}|NTR[A-Z]{2}|TIN[A-Z]{2}|MNS)[:\-](.+)$", re.IGNORECASE)
 
 
@@ -33,7 +36,7 @@ def party(name: Any) -> NamedParty:
         for value in values.get(key, [])[:5]
     ]
     return NamedParty(
-        name=shown,
+        name=_IN_A_NAME.sub(lambda number: _hidden(number.group()), shown),
         organisation=first.get("organization_name"),
         unit=first.get("organizational_unit_name"),
         title=first.get("title"),
@@ -49,9 +52,7 @@ def masked(identifier: str) -> str:
     match = _PERSONAL.match(identifier)
     if match:
         return f"{match.group(1).upper()}:{_hidden(match.group(2))}"
-    if _BARE_NUMBER.match(identifier):
-        return _hidden(identifier)
-    return identifier
+    return _DIGIT.sub("•", identifier[:-3]) + identifier[-3:] if _LONG_NUMBER.search(identifier) else identifier
 
 
 def certificate(found: Any, anchor: Any | None) -> SeenCertificate:
