@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +33,9 @@ def from_environment(kind: type[S], service: str, environment: Mapping[str, str]
     prefix = f"{PREFIX}{service.upper()}__"
     environment = os.environ if environment is None else environment
     found: dict[str, object] = dict(given)
-    found.update({name[len(prefix) :].lower(): value for name, value in environment.items() if name.startswith(prefix)})
+    for name, value in environment.items():
+        if name.startswith(prefix):
+            found[name[len(prefix) :].lower()] = _plain(value)
     try:
         return kind.model_validate(found)
     except ValidationError as fault:
@@ -46,6 +49,16 @@ def from_environment(kind: type[S], service: str, environment: Mapping[str, str]
             expected=f"settings of {service} as in docs/settings.md",
             remedy="correct the environment",
         ) from fault
+
+
+def _plain(value: str) -> object:
+    """Lists and objects are written as JSON; everything else is the text itself."""
+    if value[:1] in ("[", "{"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
 
 
 def secret(path: Path) -> str:
