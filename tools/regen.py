@@ -6,6 +6,7 @@ published are never rewritten: they must stay readable (that is what makes them 
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from events.registry import FACTS
 from events.values import Code, Digest, EventId, IdentityId, Name, Slot
 
 ROOT = Path(__file__).parents[1] / "schemas"
+DOCS = Path(__file__).parents[1] / "docs"
 _MOMENT = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 _SAMPLES: dict[type, Any] = {
     Digest: Digest.of(b"example"),
@@ -175,7 +177,68 @@ def wanted() -> dict[Path, str]:
     found[ROOT / "asyncapi.json"] = _text(_asyncapi())
     found[ROOT / "openapi.json"] = _text(describe(all_routes()))
     found[ROOT / "README.md"] = _readme()
+    found[DOCS / "contract-lifecycle.md"] = _lifecycle()
+    found[DOCS / "settings.md"] = _settings()
     return found
+
+
+def _lifecycle() -> str:
+    from services.contracts.lifecycle import lifecycle_markdown
+
+    return f"""# The life of a contract
+
+Drawn by `make regen` from the one table in `services/contracts/lifecycle.py`. A move that is not in it is refused and
+changes nothing.
+
+{lifecycle_markdown().strip()}
+"""
+
+
+def _settings() -> str:
+    from cli.installation import Outside
+    from services.ca_bridge.settings import CaBridgeSettings
+    from services.contracts.settings import ContractsSettings
+    from services.notifier.settings import NotifierSettings
+    from services.signer.settings import SignerSettings
+    from services.verifier.settings import VerifierSettings
+
+    parts = [_SETTINGS_HEAD]
+    for name, kind in (
+        ("outside", Outside),
+        ("ca_bridge", CaBridgeSettings),
+        ("contracts", ContractsSettings),
+        ("signer", SignerSettings),
+        ("verifier", VerifierSettings),
+        ("notifier", NotifierSettings),
+    ):
+        rows = [
+            f"## {name}",
+            "",
+            inspect.cleandoc(kind.__doc__ or ""),
+            "",
+            "| name | default | bounds |",
+            "|---|---|---|",
+        ]
+        for field, info in kind.model_fields.items():
+            default = "required" if info.is_required() else f"`{_shown(info.default)}`"
+            bounds = ", ".join(f"{part}".replace("|", "or") for part in info.metadata) or ""
+            rows.append(f"| `ANTIN_{name.upper()}__{field.upper()}` | {default} | {bounds} |")
+        parts.append("\n".join(rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _shown(value: Any) -> str:
+    return value.value if isinstance(value, Enum) else str(value)
+
+
+_SETTINGS_HEAD = """# Settings
+
+Made by `make regen` from the settings of each service. A setting is an environment variable `ANTIN_<SERVICE>__<NAME>`;
+lists are JSON. Names that nobody knows and values that do not fit are all reported at once; `antin serve --check`
+checks and stops. Secrets are files with mode 0600, named by settings that end in `_FILE`.
+
+`antin serve` makes its own secrets in `<data>/secrets/` and runs the toy outside world; with `--no-lab` the outside is
+named by `ANTIN_OUTSIDE__*`. What is marked required is filled in by `antin serve` unless you set it."""
 
 
 def example_id() -> str:
