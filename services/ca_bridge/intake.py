@@ -1,8 +1,8 @@
 """Decides on identity events in the authority's order: what is taken in, what is passed over, what must wait.
 
-Every authentic event has a place in the order of its identity. An event that is refused for what it says is passed over:
-its place counts, so that it never holds back the ones behind it. One that comes before its turn waits, unless it takes
-rights away (docs/adr/0005). Sources: Decree 69/2024/ND-CP (locks), Law 91/2025/QH15 (consent).
+Every authentic event has a place in the order of its identity. An event that is refused for what it says is passed
+over: its place counts, so that it never holds back the ones behind it. One that comes before its turn waits, unless it
+takes rights away (docs/adr/0005). Sources: Decree 69/2024/ND-CP (locks), Law 91/2025/QH15 (consent).
 """
 
 from __future__ import annotations

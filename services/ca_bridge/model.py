@@ -1,20 +1,20 @@
-"""What the bridge decides without touching anything: intake of identity events, and what they do to certificates."""
+"""What the bridge decides on applications and certificates without touching anything."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.assurance import NEEDED, Act, enough
+from domain.identifiers import TaxCode, TaxCodeKind, tax_code
 from events.errors import Refused
 from events.fact import Moment
 from events.identity import (
-    Consent,
     ConsentWithdrawn,
     IdentityEnded,
     IdentityFact,
@@ -29,13 +29,13 @@ from events.identity import (
 from events.values import (
     ApplicationId,
     CertificateProfile,
-    Code,
     CredentialId,
     Digest,
     IdentityId,
     KeyAlgorithm,
     SubjectKind,
 )
+from services.ca_bridge.intake import Identity, IdentityState
 
 ISSUANCE = "certificate-issuance"
 """The consent's purpose under which certificates are issued."""
@@ -107,6 +107,12 @@ class Application(BaseModel):
         return self.model_copy(update={"state": state, **changes})
 
 
+def consents(identity: Identity, now: datetime) -> bool:
+    """Whether there is a living consent to issue a certificate."""
+    consent = identity.consent
+    return consent is not None and consent.purpose == ISSUANCE and consent.expires_at > now
+
+
 def may_apply(identity: Identity, representative: Identity | None, now: datetime) -> None:
     """Whether a certificate may be issued to this identity now (Decree 23/2025/ND-CP Art 34).
 
@@ -115,10 +121,10 @@ def may_apply(identity: Identity, representative: Identity | None, now: datetime
     """
     needed = NEEDED[Act.APPLY]
     if identity.state is not IdentityState.ACTIVE:
-        raise _refused("identity-not-active", f"an identity that is {identity.state}", "an active one", status=409)
+        raise _refused("not-active", f"an identity that is {identity.state}", "an active one", status=409)
     if identity.valid_until is None or identity.valid_until <= now:
         raise _refused("no-longer-valid", "a verification whose validity has ended", "a new verification")
-    if identity.consent is None or identity.consent.purpose != ISSUANCE or identity.consent.expires_at <= now:
+    if not consents(identity, now):
         raise _refused("no-consent", "no living consent to issue a certificate", f"consent with purpose {ISSUANCE}")
     if not enough(Act.APPLY, identity.account_level, identity.auth_level):
         raise _refused(
@@ -126,32 +132,73 @@ def may_apply(identity: Identity, representative: Identity | None, now: datetime
             f"account level {identity.account_level}, authentication level {identity.auth_level}",
             f"at least {needed.account_level} and {needed.auth_level} ({needed.source})",
         )
-    if identity.kind is SubjectKind.CITIZEN:
-        return
-    if representative is None or representative.state is not IdentityState.ACTIVE:
+    if identity.kind is SubjectKind.ORGANISATION:
+        may_represent(identity, representative, now)
+
+
+def may_represent(organisation: Identity, representative: Identity | None, now: datetime) -> None:
+    """Whether this representative may act for the organisation now, as far as the authority says.
+
+    Raises:
+        Refused: not known, locked or ended, at level 1, or the authority has expired.
+    """
+    if (
+        representative is None
+        or representative.id != organisation.representative
+        or representative.state is not IdentityState.ACTIVE
+        or representative.valid_until is None
+    ):
         raise _refused("representative-not-verified", "no active identity of the representative", "a verified one")
     if representative.account_level < 2:
         raise _refused("representative-level", "a representative at level 1", "level 2 (Decree 69/2024/ND-CP Art 12)")
-    if identity.authority_expires_at is not None and identity.authority_expires_at <= now:
+    if organisation.authority_expires_at is not None and organisation.authority_expires_at <= now:
         raise _refused("authority-expired", "an authority to represent that has ended", "a living one")
 
 
-def check_registry(identity: Identity, entry: RegistryEntry) -> None:
-    """The enterprise registry must confirm the firm and its representative.
+def may_confirm(application: Application, identity: Identity, representative: Identity | None, now: datetime) -> None:
+    """Whether the issued certificate may be confirmed now.
 
     Raises:
-        Refused: not active, or represented by somebody else.
+        Refused: the identity or its representative may not hold it, or the certificate's life is over.
     """
-    if entry.tax_code != identity.tax_code:
-        raise _refused("registry-mismatch", "another tax code in the registry's answer", "the one asked for")
-    if entry.status != "active":
-        raise _refused("enterprise-not-active", f"an enterprise that is {entry.status}", "an active one")
-    if entry.representative != identity.representative:
-        raise _refused("representative-not-confirmed", "another representative in the registry", "the one who acts")
+    if identity.state is not IdentityState.ACTIVE:
+        raise _refused("not-active", f"an identity that is {identity.state}", "an active one", status=409)
+    if identity.account_level < 2:
+        raise _refused("level-too-low", "an account at level 1", "level 2")
+    if application.not_after is None or application.not_after <= now:
+        raise _refused("certificate-expired", "a certificate whose life is over", "a new application", status=409)
+    if application.profile is CertificateProfile.ORGANISATION:
+        may_represent(identity, representative, now)
+        if application.representative != identity.representative:
+            raise _refused("representative-changed", "a certificate asked for by the former one", "a new application")
 
 
-class RegistryEntry(_Tolerant):
-    """What the enterprise registry says."""
+def same_subject(one: Identity, other: Identity) -> bool:
+    """Whether both would be named the same way in a certificate, by the same person acting."""
+    return (one.identifier_commitment, one.tax_code, one.organisation_name, one.representative) == (
+        other.identifier_commitment,
+        other.tax_code,
+        other.organisation_name,
+        other.representative,
+    )
+
+
+def organisation_code(identity: Identity) -> TaxCode:
+    """The organisation's tax code.
+
+    Raises:
+        Refused: invalid, or a personal number, which would name a person in addresses and certificates of firms.
+    """
+    code = tax_code(identity.tax_code or "")
+    if code.kind is TaxCodeKind.INDIVIDUAL:
+        raise _refused("tax-code-of-a-person", "an organisation under a personal number", "a code of 10 or 13 digits")
+    return code
+
+
+class RegistryEntry(BaseModel):
+    """What the enterprise registry says; members this version does not know are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     tax_code: Annotated[str, Field(max_length=20)]
     name: Annotated[str, Field(max_length=300)]
@@ -159,11 +206,25 @@ class RegistryEntry(_Tolerant):
     representative: IdentityId
 
 
+def check_registry(identity: Identity, entry: RegistryEntry) -> None:
+    """The enterprise registry must confirm the firm and its representative.
+
+    Raises:
+        Refused: another firm, not active, or represented by somebody else.
+    """
+    if tax_code(entry.tax_code) != organisation_code(identity):
+        raise _refused("registry-mismatch", "another tax code in the registry's answer", "the one asked for")
+    if entry.status != "active":
+        raise _refused("enterprise-not-active", f"an enterprise that is {entry.status}", "an active one")
+    if entry.representative != identity.representative:
+        raise _refused("representative-not-confirmed", "another representative in the registry", "the one who acts")
+
+
 # --- certificates and what identities do to them
 
 
 class CertificateState(StrEnum):
-    """How a bound certificate stands."""
+    """How a certificate stands."""
 
     GOOD = "good"
     SUSPENDED = "suspended"
@@ -171,7 +232,10 @@ class CertificateState(StrEnum):
 
 
 class Certificate(BaseModel):
-    """A bound certificate. It may sign while there is no hold on it and it is not revoked."""
+    """An issued certificate. It may sign while there is no hold on it and it is not revoked.
+
+    `replace_by`: what it says of its holder was corrected; it is revoked then, unless a new one has come before.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -184,6 +248,7 @@ class Certificate(BaseModel):
     representative: IdentityId | None = None
     holds: tuple[str, ...] = ()
     revoked: str | None = None
+    replace_by: Moment | None = None
     not_after: Moment
 
     @property
@@ -205,7 +270,7 @@ class Hold:
 
 @dataclass(frozen=True)
 class Release:
-    """Take this hold, and only this, off the certificate."""
+    """Take this hold, and only this, off the certificate; `representative` acts for it from now on."""
 
     certificate: Certificate
     name: str
@@ -222,64 +287,96 @@ class Revoke:
 
 
 @dataclass(frozen=True)
-class Effects:
-    """What a fact about an identity does."""
+class Replace:
+    """The certificate's content is no longer right: a new one must come."""
 
-    certificates: tuple[Hold | Release | Revoke, ...] = ()
-    freeze: bool = False
-    resume: bool = False
-    cancel: bool = False
-    reapply: bool = field(default=False)
+    certificate: Certificate
+
+
+class Pending(StrEnum):
+    """What becomes of applications under way."""
+
+    STAY = "stay"
+    FREEZE = "freeze"
+    RESUME = "resume"
+    RECHECK = "recheck"
+    """What was issued on the old data is given up; what is still open reads the new data when its turn comes."""
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What a fact about an identity does. `reapply`: a new application is opened where one served before."""
+
+    certificates: tuple[Hold | Release | Revoke | Replace, ...] = ()
+    pending: Pending = Pending.STAY
+    reapply: bool = False
+
+
+_CHANGED = "representative"
+"""The hold on a seal whose representative has changed."""
 
 
 def effects(fact: IdentityFact, certificates: Iterable[Certificate]) -> Effects:
     """What the fact does to certificates and applications: the propagation table.
 
     `certificates`: every certificate of the identity, and every one it represents. Holds are named after who caused
-    them, so that one lock's end never releases another's hold. Grounds: Decree 69/2024/ND-CP (locks), Decree
+    them, so that the end of one ground never lifts another's hold. Grounds: Decree 69/2024/ND-CP (locks), Decree
     23/2025/ND-CP (suspension, revocation), RFC 5280 clause 5.3.1 (reasons).
     """
     living = [one for one in certificates if one.revoked is None]
     own = [one for one in living if one.identity == fact.identity]
     represented = [one for one in living if one.identity != fact.identity and one.representative == fact.identity]
+    touched = own + represented
     lock = f"lock/{fact.identity}"
     match fact:
         case IdentityLocked():
-            return Effects(tuple(Hold(one, lock, "identity-locked") for one in own + represented), freeze=True)
+            return Effects(tuple(Hold(one, lock, "identity-locked") for one in touched), Pending.FREEZE)
         case IdentityUnlocked():
-            held = [one for one in own + represented if lock in one.holds]
-            return Effects(tuple(Release(one, lock, "identity-unlocked") for one in held), resume=True)
+            held = [one for one in touched if lock in one.holds]
+            return Effects(tuple(Release(one, lock, "identity-unlocked") for one in held), Pending.RESUME)
         case IdentityEnded():
             seals = tuple(Hold(one, f"ended/{fact.identity}", "representative-ended") for one in represented)
-            return Effects(tuple(Revoke(one, "cessation-of-operation") for one in own) + seals, cancel=True)
+            ends = tuple(Revoke(one, "cessation-of-operation") for one in own)
+            return Effects(ends + seals, Pending.CANCEL)
         case OrganisationDissolved():
-            return Effects(tuple(Revoke(one, "cessation-of-operation") for one in own), cancel=True)
+            return Effects(tuple(Revoke(one, "cessation-of-operation") for one in own), Pending.CANCEL)
         case RepresentativeChanged():
             changed = [one for one in own if one.representative != fact.representative]
-            return Effects(tuple(Hold(one, "representative", "representative-changed") for one in changed))
-        case IdentityUpdated(account_level=level):
-            if level < 2:
-                return Effects(tuple(Hold(one, "level", "level-below-2") for one in own + represented), freeze=True)
-            return Effects(reapply=bool(own))
-        case IdentityVerified(account_level=level) | OrganisationVerified(account_level=level):
-            return _verified_again(fact, own, level)
+            return Effects(tuple(Hold(one, _CHANGED, "representative-changed") for one in changed), Pending.RECHECK)
+        case IdentityUpdated() | IdentityVerified() | OrganisationVerified():
+            return _levelled(fact, own, touched)
         case ConsentWithdrawn():
-            return Effects(cancel=True)
+            return Effects(pending=Pending.CANCEL)
     return Effects()
 
 
-def _verified_again(fact: IdentityFact, own: list[Certificate], level: int) -> Effects:
-    if level < 2:
-        return Effects(tuple(Hold(one, "level", "level-below-2") for one in own), freeze=True)
-    releases = [Release(one, "level", "level-restored") for one in own if "level" in one.holds]
-    if isinstance(fact, OrganisationVerified):
-        names = ("representative",)
-        for one in own:
-            gone = [hold for hold in one.holds if hold in names or hold.startswith("ended/")]
-            releases += [
-                Release(one, hold, "representative-confirmed", representative=fact.representative) for hold in gone
-            ]
-    return Effects(tuple(releases))
+def _levelled(
+    fact: IdentityUpdated | IdentityVerified | OrganisationVerified, own: list[Certificate], touched: list[Certificate]
+) -> Effects:
+    level = f"level/{fact.identity}"
+    if fact.account_level < 2:
+        return Effects(tuple(Hold(one, level, "level-below-2") for one in touched), Pending.FREEZE)
+    releases = tuple(Release(one, level, "level-restored") for one in touched if level in one.holds)
+    match fact:
+        case IdentityUpdated():
+            return Effects((*releases, *(Replace(one) for one in own)), Pending.RECHECK, reapply=bool(own))
+        case OrganisationVerified(representative=now):
+            # Holds for what befell a representative fall when one who may act is confirmed; see `handlers`.
+            people = tuple(
+                Release(one, name, "representative-confirmed", representative=now)
+                for one in own
+                for name in one.holds
+                if name == _CHANGED or _about(name) not in (None, fact.identity)
+            )
+            return Effects((*releases, *people), Pending.RESUME)
+        case _:
+            return Effects(releases, Pending.RESUME)
+
+
+def _about(hold: str) -> str | None:
+    """Whose ground a hold is."""
+    return hold.partition("/")[2] or None
 
 
 def held(certificate: Certificate, name: str) -> Certificate:
@@ -295,11 +392,16 @@ def released(certificate: Certificate, name: str, representative: IdentityId | N
     return certificate.model_copy(update=update)
 
 
+def revoked(certificate: Certificate, reason: str) -> Certificate:
+    """Ended for good; the first reason stands."""
+    return certificate if certificate.revoked is not None else certificate.model_copy(update={"revoked": reason})
+
+
 def _refused(code: str, found: str, expected: str, status: int = 422) -> Refused:
     return Refused(
-        f"identity-{code}" if not code.startswith("identity") else code,
+        f"identity-{code}",
         found=found,
         expected=expected,
-        remedy="correct it at the source and deliver again; nothing has changed here",
+        remedy="correct it at the source and apply again; certificates are as they were",
         status=status,
     )

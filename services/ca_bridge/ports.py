@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from events.values import ApplicationId, CertificateProfile, CredentialId, Digest, IdentityId, KeyAlgorithm
-from services.ca_bridge.model import Application, Certificate, Identity, RegistryEntry
+from services.ca_bridge.intake import Identity
+from services.ca_bridge.model import Application, Certificate, RegistryEntry
 
 
 class Identities(Protocol):
@@ -62,6 +63,10 @@ class Certificates(Protocol):
         """Those of the identity and those it represents."""
         ...
 
+    async def overdue(self, now: datetime) -> Sequence[Certificate]:
+        """Living ones that should have been replaced by now."""
+        ...
+
 
 @dataclass(frozen=True)
 class Person:
@@ -100,6 +105,7 @@ class Wanted:
     """The subject that a certificate is to name."""
 
     profile: CertificateProfile
+    key_algorithm: KeyAlgorithm
     person: Person | None
     tax_code: str | None
     organisation: str | None
@@ -118,7 +124,7 @@ class Issued:
 
 
 class CertificateAuthority(Protocol):
-    """The CA. Every call may be repeated."""
+    """The CA. Every call may be repeated. Changes of state raise Refused only for what is revoked there for good."""
 
     async def issue(self, request: ApplicationId, csr: bytes, challenge: str, wanted: Wanted) -> Issued:
         """Prove possession, have a certificate issued, and examine it.
@@ -175,6 +181,14 @@ class Ledger(Protocol):
         """The fingerprint of an accepted event, by its id."""
         ...
 
+    async def want(self, tx: Any, identity: IdentityId, due: datetime | None, /) -> None:
+        """Ask for redelivery of what is missing of an identity when `due`; none: nothing is missing any more."""
+        ...
+
+    async def wanted(self, conn: Any, now: datetime, limit: int, /) -> Sequence[IdentityId]:
+        """Identities whose missing events are due to be asked for."""
+        ...
+
     async def claim_transaction(self, tx: Any, transaction: str, event: str, /) -> None:
         """Note a transaction of the authority as used by this event.
 
@@ -196,5 +210,17 @@ class Ledger(Protocol):
 
         Raises:
             Refused: it was used before.
+        """
+        ...
+
+
+class EventSource(Protocol):
+    """Where the authority keeps its events for redelivery."""
+
+    async def events(self, identity: IdentityId, after: int) -> Sequence[bytes]:
+        """The signed events of an identity with a sequence above `after`, each as JSON, in order.
+
+        Raises:
+            Unavailable: the authority does not answer, or answers nonsense.
         """
         ...

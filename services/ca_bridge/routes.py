@@ -9,20 +9,25 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import rfc8785
+import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from domain.activation import Activation
 from events.errors import AntinError, Refused
 from events.values import ApplicationId, CertificateProfile, CredentialId, Digest, IdentityId, KeyAlgorithm
-from services.ca_bridge import handlers
-from services.ca_bridge.model import Application, ApplicationState, AuthorityEvent, take_in
-from services.ca_bridge.ports import Ledger
+from services.ca_bridge import issuing
+from services.ca_bridge.intake import VERIFIES, Accepted, AuthorityEvent, Passed, take_in, take_place
+from services.ca_bridge.model import Application, ApplicationState
+from services.ca_bridge.ports import EventSource, Ledger
 from services.ca_bridge.settings import CaBridgeSettings
 from services.runtime.access import Public, Scope
+from services.runtime.database import Tx
 from services.runtime.jwks import Jwks
 from services.runtime.outbox import new_id
 from services.runtime.process import Platform
 from services.runtime.web import PROBLEM, Call, Reply, Route, problem, status_of
+
+log = structlog.get_logger()
 
 NAME = "ca_bridge"
 CLOUDEVENT = "application/cloudevents+json"
@@ -114,72 +119,129 @@ class _Taken:
 
     event: AuthorityEvent | None
     evidence: Digest | None
+    fingerprint: Digest
     fault: Refused | None
 
 
 class Desk:
     """The handlers behind the routes."""
 
-    def __init__(self, platform: Platform, settings: CaBridgeSettings, jwks: Jwks, ledger: Ledger) -> None:
+    def __init__(
+        self, platform: Platform, settings: CaBridgeSettings, jwks: Jwks, ledger: Ledger, source: EventSource
+    ) -> None:
         self._ledger = ledger
+        self._source = source
         self._platform = platform
         self._settings = settings
         self._jwks = jwks
 
     async def check_event(self, call: Call) -> _Taken:
         """Before the transaction: form, signature, evidence."""
-        event: AuthorityEvent | None = None
+        return await self.check(call.raw)
+
+    async def check(self, raw: bytes) -> _Taken:
+        """Form and signature of one event, whoever delivers it; its bytes are kept as evidence.
+
+        Raises:
+            Unavailable: the authority's keys cannot be had.
+        """
+        fingerprint = Digest.of(raw)
         try:
-            document = _document(call.raw)
+            document = _document(raw)
+            # The same event may come with other white space, so it is known by its canonical form.
+            fingerprint = Digest.of(_canonical(document))
             proof = document.pop("proof", None)
             if not isinstance(proof, str):
                 raise _unsigned()
             await self._jwks.detached(proof, _canonical(document), typ="identity-event+jws")
             event = _read(document)
         except Refused as fault:
-            return _Taken(event, None, fault)
-        return _Taken(event, await self._platform.blobs.keep(call.raw), None)
+            return _Taken(None, None, fingerprint, fault)
+        return _Taken(event, await self._platform.blobs.keep(raw), fingerprint, None)
 
     async def take(self, call: Call) -> Reply:
         """Accept an event into the authority's order, or refuse it and keep why."""
-        taken: _Taken = call.prepared
+        return await self.record(call.tx, call.prepared)
+
+    async def record(self, tx: Tx, taken: _Taken) -> Reply:
+        """Write what becomes of a checked event, and say it."""
         now = self._platform.clock.now()
-        fingerprint = Digest.of(call.raw)
         fault = taken.fault
         if taken.event is not None and taken.evidence is not None:
-            known = await self._ledger.accepted(call.tx, taken.event.id)
-            if known == fingerprint:
+            known = await self._ledger.accepted(tx, taken.event.id)
+            if known == taken.fingerprint:
                 return Reply(IntakeAnswer(status="already accepted"), 200)
             try:
                 if known is not None:
                     raise _other_bytes()
-                return await self._accept(call, taken.event, taken.evidence, fingerprint, now)
+                return await self._accept(tx, taken.event, taken.evidence, taken.fingerprint, now)
             except Refused as refused:
                 fault = refused
+                if fault.code == "identity-out-of-order":
+                    await self._ledger.want(tx, taken.event.subject, now)
         if fault is None:
             raise RuntimeError("an event is accepted or refused")
-        await self._ledger.note(call.tx, _kept(taken.event, fingerprint, now, fault))
+        await self._ledger.note(tx, _kept(taken.event, taken.fingerprint, now, fault))
         return Reply(problem(fault, status_of(fault), new_id()), status_of(fault), PROBLEM)
 
     async def _accept(
-        self, call: Call, event: AuthorityEvent, evidence: Digest, fingerprint: Digest, now: datetime
+        self, tx: Tx, event: AuthorityEvent, evidence: Digest, fingerprint: Digest, now: datetime
     ) -> Reply:
-        books = self._ledger.books(call.tx)
-        accepted = take_in(
+        """Take the event's place in the order, and what it says if that stands.
+
+        Raises:
+            Refused: it stays out, with or without taking its place.
+        """
+        books = self._ledger.books(tx)
+        known = await books.identities.get(event.subject)
+        outcome = take_in(
             event,
-            await books.identities.get(event.subject),
+            known,
             evidence=evidence,
             now=now,
             issuer=self._settings.authority,
             freshness=timedelta(seconds=self._settings.freshness),
             skew=timedelta(seconds=self._settings.skew),
         )
-        if event.data.transaction_id:
-            await self._ledger.claim_transaction(call.tx, event.data.transaction_id, event.id)
-        await books.identities.put(accepted.identity)
-        await self._ledger.note(call.tx, _kept(event, fingerprint, now, None, accepted.missing))
-        await self._platform.outbox.say(call.tx, NAME, [accepted.fact])
-        return Reply(IntakeAnswer(status="accepted", missing=accepted.missing), 202)
+        transaction = event.data.get("transaction_id")
+        if isinstance(outcome, Accepted) and event.what in VERIFIES and isinstance(transaction, str) and transaction:
+            try:
+                await self._ledger.claim_transaction(tx, transaction, event.id)
+            except Refused as fault:
+                outcome = Passed(take_place(known or outcome.identity, event.sequence), fault)
+        await books.identities.put(outcome.identity)
+        if outcome.identity.missing:
+            log.warning("identity-events-missing", ranges=len(outcome.identity.missing))
+        await self._ledger.want(tx, event.subject, now if outcome.identity.missing else None)
+        if isinstance(outcome, Passed):
+            raise outcome.fault
+        await self._ledger.note(tx, _kept(event, fingerprint, now, None, outcome.missing))
+        await self._platform.outbox.say(tx, NAME, [outcome.fact])
+        return Reply(IntakeAnswer(status="accepted", missing=outcome.missing), 202)
+
+    async def fetch_missing(self) -> None:
+        """Ask the authority again for events that were jumped over or came before their turn.
+
+        Raises:
+            Unavailable: the authority does not answer; it is asked again later.
+        """
+        now = self._platform.clock.now()
+        async with self._platform.database.read() as conn:
+            due = await self._ledger.wanted(conn, now, 20)
+        for subject in due:
+            async with self._platform.database.write() as tx:
+                identity = await self._ledger.books(tx).identities.get(subject)
+                # If this one fails, the others come first the next time.
+                await self._ledger.want(tx, subject, now + timedelta(seconds=20 * self._settings.redelivery))
+            after = identity.expected - 1 if identity is not None else 0
+            for raw in await self._source.events(subject, after):
+                taken = await self.check(raw)
+                async with self._platform.database.write() as tx:
+                    await self.record(tx, taken)
+            async with self._platform.database.write() as tx:
+                identity = await self._ledger.books(tx).identities.get(subject)
+                if identity is not None and not identity.missing:
+                    await self._ledger.want(tx, subject, None)
 
     async def refused(self, call: Call) -> Reply:
         """The newest refused events."""
@@ -194,7 +256,7 @@ class Desk:
         identity = await books.identities.get(asked.identity)
         if identity is None:
             raise _unknown("identity", "a pseudonym that was never verified here")
-        application, facts = await handlers.open_application(
+        application, facts = await issuing.open_application(
             identity,
             asked.key_algorithm or self._settings.key_algorithms[identity.kind],
             books,
@@ -238,7 +300,7 @@ class Desk:
         if application is None:
             raise _unknown("application", "no application of this id")
         now = self._platform.clock.now()
-        bound, facts = await handlers.confirm(
+        bound, facts = await issuing.confirm(
             application, call.prepared, books, issuer=self._settings.authority, now=now
         )
         await self._ledger.redeem(call.tx, call.prepared.jti, now)
@@ -246,9 +308,8 @@ class Desk:
         return Reply(_view(bound))
 
 
-def routes(platform: Platform, settings: CaBridgeSettings, jwks: Jwks, ledger: Ledger) -> Sequence[Route]:
+def routes(desk: Desk) -> Sequence[Route]:
     """The bridge's operations."""
-    desk = Desk(platform, settings, jwks, ledger)
     by_activation = Public("the activation in the body authenticates the subscriber")
     return [
         Route(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from events.binding import ApplicationOpened, CertificateRevoked, CertificateSuspended
+from events.binding import ApplicationOpened, CertificateReleased, CertificateRevoked, CertificateSuspended
 from events.envelope import Event
 from events.errors import Refused
 from events.fact import Fact
@@ -23,19 +24,20 @@ from events.identity import (
     RepresentativeChanged,
 )
 from events.values import Digest, KeyAlgorithm, SubjectKind
-from services.ca_bridge import handlers
+from services.ca_bridge import handlers, issuing
 from services.ca_bridge.adapters import store
 from services.ca_bridge.adapters.examiner import Examiner
-from services.ca_bridge.adapters.outside import HttpCa, HttpKeyMaker, HttpRegistry
+from services.ca_bridge.adapters.outside import HttpAuthority, HttpCa, HttpKeyMaker, HttpRegistry
 from services.ca_bridge.adapters.safe import JweSafe
+from services.ca_bridge.model import Release
 from services.ca_bridge.ports import CertificateAuthority, Issued, KeyMaker, Registry, Safe
-from services.ca_bridge.routes import NAME, routes
+from services.ca_bridge.routes import NAME, Desk, routes
 from services.ca_bridge.settings import CaBridgeSettings
 from services.runtime.consume import Done, Subscriber
 from services.runtime.database import Tx
 from services.runtime.jwks import Jwks
 from services.runtime.outbox import new_id
-from services.runtime.process import Platform, Service
+from services.runtime.process import Platform, Service, Timer
 from services.runtime.settings import secret
 
 _IDENTITY_FACTS: tuple[type[IdentityFact], ...] = (
@@ -59,6 +61,7 @@ class Following:
     ca: CertificateAuthority
     registry: Registry
     key_algorithms: Mapping[SubjectKind, KeyAlgorithm]
+    replace_within: timedelta
 
     def key(self, event: Event[IdentityFact]) -> str:
         """One event, one job."""
@@ -66,16 +69,18 @@ class Following:
 
     async def plan(self, event: Event[IdentityFact], tx: Tx) -> handlers.Releases | Done:
         """What takes rights away is done here and now; only releases need the CA first."""
-        releases = await handlers.plan_releases(event.fact, store.books(tx))
+        releases = await handlers.plan_releases(event.fact, store.books(tx), now=self.platform.clock.now())
         return releases or Done(await self._change(event, tx))
 
-    async def act(self, plan: handlers.Releases) -> None:
+    async def act(self, plan: handlers.Releases) -> Sequence[Release]:
         """Release at the CA."""
-        await handlers.ask_ca_to_release(plan, ca=self.ca, registry=self.registry)
+        return await handlers.ask_ca_to_release(plan, ca=self.ca, registry=self.registry)
 
-    async def finish(self, event: Event[IdentityFact], plan: handlers.Releases, result: None, tx: Tx) -> Sequence[Fact]:
+    async def finish(
+        self, event: Event[IdentityFact], plan: handlers.Releases, result: Sequence[Release], tx: Tx
+    ) -> Sequence[Fact]:
         """Release here, then the rest."""
-        facts = await handlers.released(plan.due, store.books(tx), now=self.platform.clock.now())
+        facts = await handlers.released(event.fact, result, store.books(tx), now=self.platform.clock.now())
         return [*facts, *await self._change(event, tx)]
 
     async def refuse(self, event: Event[IdentityFact], fault: Refused, tx: Tx) -> Sequence[Fact]:
@@ -87,6 +92,7 @@ class Following:
             event.fact,
             store.books(tx),
             algorithms=self.key_algorithms,
+            replace_within=self.replace_within,
             now=self.platform.clock.now(),
             new_id=new_id,
         )
@@ -106,14 +112,14 @@ class Issuing:
         """An application that was frozen is opened again by another event."""
         return f"issue/{event.id}"
 
-    async def plan(self, event: Event[ApplicationOpened], tx: Tx) -> handlers.IssuePlan | Done:
+    async def plan(self, event: Event[ApplicationOpened], tx: Tx) -> issuing.IssuePlan | Done:
         """Look once more; the claimed job is the logged intent to call the CA."""
-        found = await handlers.plan_issue(event.fact, store.books(tx), now=self.platform.clock.now())
+        found = await issuing.plan_issue(event.fact, store.books(tx), now=self.platform.clock.now())
         return found or Done()
 
-    async def act(self, plan: handlers.IssuePlan) -> tuple[Issued, Digest]:
+    async def act(self, plan: issuing.IssuePlan) -> tuple[Issued, Digest]:
         """Have it issued; the chain is kept as a blob."""
-        result = await handlers.issue(
+        result = await issuing.issue(
             plan,
             safe=self.safe,
             keys=self.keys,
@@ -124,23 +130,26 @@ class Issuing:
         return result, await self.platform.blobs.keep(result.chain_pem)
 
     async def finish(
-        self, event: Event[ApplicationOpened], plan: handlers.IssuePlan, result: tuple[Issued, Digest], tx: Tx
+        self, event: Event[ApplicationOpened], plan: issuing.IssuePlan, result: tuple[Issued, Digest], tx: Tx
     ) -> Sequence[Fact]:
         """Keep it."""
         try:
-            return await handlers.issued(plan, result[0], result[1], store.books(tx))
+            return await issuing.issued(
+                plan, result[0], result[1], store.books(tx), now=self.platform.clock.now(), new_id=new_id
+            )
         except Refused as fault:
-            return await handlers.refuse_issue(event.fact, fault, store.books(tx))
+            return await issuing.refuse_issue(event.fact, fault, store.books(tx))
 
     async def refuse(self, event: Event[ApplicationOpened], fault: Refused, tx: Tx) -> Sequence[Fact]:
         """The application ends."""
-        return await handlers.refuse_issue(event.fact, fault, store.books(tx))
+        return await issuing.refuse_issue(event.fact, fault, store.books(tx))
 
 
 @dataclass(frozen=True)
 class Telling:
-    """The work on a suspension or revocation: the CA's books follow ours."""
+    """The work on a suspension, release or revocation: the CA's books follow ours."""
 
+    platform: Platform
     ca: CertificateAuthority
 
     def key(self, event: Event[Any]) -> str:
@@ -160,8 +169,8 @@ class Telling:
         return []
 
     async def refuse(self, event: Event[Any], fault: Refused, tx: Tx) -> Sequence[Fact]:
-        """The CA refuses what counts here already (for example, revoked there before): nothing to undo."""
-        return []
+        """It is revoked there for good."""
+        return await handlers.revoked_at_ca(event.fact, store.books(tx), now=self.platform.clock.now())
 
 
 def build(platform: Platform, settings: CaBridgeSettings) -> Service:
@@ -176,18 +185,28 @@ def build(platform: Platform, settings: CaBridgeSettings) -> Service:
         settings.ca,
         secret(settings.ra_token_file),
         Examiner(settings.anchors),
+        platform.clock,
         days=settings.validity_days,
         timeout=settings.timeout,
     )
     registry = HttpRegistry(platform.outbound, settings.registry, timeout=settings.timeout)
     keys = HttpKeyMaker(platform.outbound, settings.signer, secret(settings.service_key_file))
     safe = JweSafe(secret(settings.identity_key_file))
-    following = Following(platform, ca, registry, settings.key_algorithms)
-    telling = Telling(ca)
+    source = HttpAuthority(platform.outbound, settings.authority, timeout=settings.timeout)
+    desk = Desk(platform, settings, jwks, store, source)
+    replace_within = timedelta(days=settings.replace_days)
+    following = Following(platform, ca, registry, settings.key_algorithms, replace_within)
+    telling = Telling(platform, ca)
+
+    async def revoke_overdue() -> None:
+        async with platform.database.write() as tx:
+            facts = await handlers.revoke_overdue(store.books(tx), now=platform.clock.now())
+            await platform.outbox.say(tx, NAME, facts)
+
     return Service(
         NAME,
         schemas=[store.schema],
-        routes=routes(platform, settings, jwks, store),
+        routes=routes(desk),
         subscribers=[
             Subscriber(
                 NAME,
@@ -195,8 +214,13 @@ def build(platform: Platform, settings: CaBridgeSettings) -> Service:
                     **dict.fromkeys(_IDENTITY_FACTS, following),
                     ApplicationOpened: Issuing(platform, safe, keys, ca, registry),
                     CertificateSuspended: telling,
+                    CertificateReleased: telling,
                     CertificateRevoked: telling,
                 },
             )
+        ],
+        timers=[
+            Timer("ca_bridge-redelivery", settings.redelivery, desk.fetch_missing),
+            Timer("ca_bridge-overdue", 60.0, revoke_overdue),
         ],
     )

@@ -89,7 +89,8 @@ class Bridge:
 
 
 @asynccontextmanager
-async def bridging(folder: Path) -> AsyncIterator[Bridge]:
+async def bridging(folder: Path, **settings: Any) -> AsyncIterator[Bridge]:
+    settings = {"redelivery": 3600.0, "timeout": 1.0} | settings
     installation = Installation.at(folder / "installation")
     port = free_port()
     async with World(folder / "lab") as world:
@@ -111,7 +112,7 @@ async def bridging(folder: Path) -> AsyncIterator[Bridge]:
                     signer=f"http://127.0.0.1:{port}",
                     service_key_file=installation.secrets / "service-key",
                     anchors=world.anchors,
-                    timeout=1.0,
+                    **settings,
                 ),
             ),
             signer.build(
@@ -193,12 +194,53 @@ async def test_order_gaps_staleness_and_replay(bridge: Bridge) -> None:
     assert await bridge.event(third) == (409, "identity-out-of-order")
     assert await bridge.event(first) == (202, "accepted")
     assert await bridge.event(fourth) == (202, "accepted")
-    assert await bridge.event(second) == (409, "identity-late-or-replayed")
+    assert await bridge.event(second) == (202, "accepted")
+    assert await bridge.event(third) == (409, "identity-ended")
+    assert await bridge.event(third) == (409, "identity-late-or-replayed")
     assert await bridge.event(fifth) == (409, "identity-ended")
-    old = {name: value for name, value in first.items() if name != "proof"}
-    old |= {"id": str(uuid.uuid4()), "time": "2020-01-01T00:00:00.000Z", "sequence": "9"}
-    old["proof"] = authority._detached(rfc8785.dumps(old))
-    assert await bridge.event(old) == (422, "identity-stale")
+    assert [fact.name() for fact in await bridge.facts() if fact.name().startswith("Identity")] == [
+        "IdentityVerified",
+        "IdentityEnded",
+        "IdentityLocked",
+    ]
+
+
+async def test_a_stale_verification_is_refused_and_holds_nothing_back(bridge: Bridge) -> None:
+    """vietnam.md 3.4: applications older than N minutes are refused; what follows is still heard."""
+    authority = bridge.world.authority
+    authority.intake = None
+    old = authority.verify_citizen(citizen(3).number, citizen(3).full_name)
+    lock = authority.lock(old["subject"])
+    stale = {name: value for name, value in old.items() if name != "proof"} | {"time": "2020-01-01T00:00:00.000Z"}
+    stale["proof"] = authority._detached(rfc8785.dumps(stale))
+    assert await bridge.event(stale) == (422, "identity-stale")
+    assert await bridge.event(lock) == (202, "accepted")
+    again = authority.verify_citizen(citizen(3).number, citizen(3).full_name)
+    assert await bridge.event(again) == (202, "accepted")
+
+
+async def test_missing_events_are_fetched_from_the_authority(tmp_path: Path) -> None:
+    """vietnam.md 3.5: a missing sequence is an alarm and a replay from the authority."""
+    async with bridging(tmp_path, redelivery=0.2) as bridge:
+        authority = bridge.world.authority
+        authority.intake = None
+        first = authority.verify_citizen(citizen(3).number, citizen(3).full_name)
+        authority.lock(first["subject"])
+        third = authority.unlock(first["subject"])
+        assert await bridge.event(third) == (409, "identity-out-of-order")
+        await bridge.said("IdentityUnlocked")
+        authority.update_citizen(first["subject"], citizen(4).full_name)
+        locked = authority.lock(first["subject"])
+        assert await bridge.event(locked) == (202, "accepted")
+        await bridge.said("IdentityUpdated")
+        names = [fact.name() for fact in await bridge.facts() if fact.name().startswith("Identity")]
+        assert names == [
+            "IdentityVerified",
+            "IdentityLocked",
+            "IdentityUnlocked",
+            "IdentityLocked",
+            "IdentityUpdated",
+        ]
 
 
 async def test_too_low_a_level_and_no_consent_give_no_certificate(bridge: Bridge) -> None:

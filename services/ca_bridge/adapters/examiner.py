@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -15,8 +15,17 @@ from cryptography.x509.oid import AttributeOID, ExtensionOID, NameOID
 from domain import names
 from domain.identifiers import from_subject
 from events.errors import Malformed, Refused
-from events.values import CertificateProfile, Digest
+from events.values import CertificateProfile, Digest, KeyAlgorithm
 from services.ca_bridge.ports import Issued, Wanted
+
+DOCUMENT_SIGNING = {
+    x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36"),
+    x509.ObjectIdentifier("1.3.6.1.4.1.311.10.3.12"),
+    x509.ObjectIdentifier("1.2.840.113583.1.1.5"),
+}
+"""Extended key usages for signing documents: RFC 9336, Microsoft's and Adobe's, which Vietnamese CAs use."""
+
+_SKEW = timedelta(minutes=5)
 
 
 class Examiner:
@@ -32,8 +41,10 @@ class Examiner:
                 remedy="put the roots there; none is shipped",
             )
 
-    def possession(self, csr: bytes, challenge: str) -> None:
+    def possession(self, csr: bytes, challenge: str, algorithm: KeyAlgorithm) -> None:
         """Check that the request is signed by its own key over our challenge (Decree 23/2025/ND-CP Art 38).
+
+        The key must be of the kind the application asked for.
 
         Raises:
             Refused: it is not.
@@ -45,14 +56,12 @@ class Examiner:
             said = ""
         if not request.is_signature_valid or said != challenge:
             raise _refused("possession-not-proven", "a request that its key did not sign over our challenge")
-        key = request.public_key()
-        strong = (isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048) or (
-            isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size >= 256
-        )
-        if not strong:
-            raise _refused("key-too-weak", "a key below RSA 2048 or P-256 (Circular 15/2025/TT-BKHCN App. I)")
+        if not _is(request.public_key(), algorithm):
+            raise _refused(
+                "key-of-another-kind", f"a key that is no {algorithm.value} (Circular 15/2025/TT-BKHCN App. I)"
+            )
 
-    def issued(self, pem: str, chain: Sequence[str], csr: bytes, wanted: Wanted, *, days: int) -> Issued:
+    def issued(self, pem: str, chain: Sequence[str], csr: bytes, wanted: Wanted, *, days: int, now: datetime) -> Issued:
         """Check what the CA issued, rule by rule, before anybody is asked to confirm it.
 
         Raises:
@@ -69,9 +78,10 @@ class Examiner:
         life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
         if life > timedelta(days=1096, minutes=5) or life > timedelta(days=days, minutes=5):
             raise _refused("certificate-too-long", f"a life of {life.days} days (Decree 23/2025/ND-CP Art 4)")
+        _in_life(certificate, now)
         self._usage(certificate)
         self._subject(certificate, wanted)
-        self._path(certificate, issuers)
+        self._path(certificate, issuers, now)
         everything = [certificate, *issuers]
         return Issued(
             certificate=Digest.of(certificate.public_bytes(Encoding.DER)),
@@ -86,13 +96,18 @@ class Examiner:
         try:
             usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
             basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+            purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
             certificate.extensions.get_extension_for_oid(ExtensionOID.CERTIFICATE_POLICIES)
             certificate.extensions.get_extension_for_oid(ExtensionOID.CRL_DISTRIBUTION_POINTS)
             certificate.extensions.get_extension_for_oid(ExtensionOID.AUTHORITY_INFORMATION_ACCESS)
         except x509.ExtensionNotFound as fault:
             raise _refused("certificate-incomplete", f"no extension {fault.oid.dotted_string}") from fault
-        if not (usage.digital_signature and usage.content_commitment) or basic.ca:
+        signs = usage.digital_signature and usage.content_commitment
+        more = usage.key_cert_sign or usage.crl_sign or usage.key_encipherment or usage.data_encipherment
+        if not signs or more or basic.ca:
             raise _refused("certificate-wrong-usage", "a key usage other than digitalSignature and nonRepudiation")
+        if not DOCUMENT_SIGNING & set(purposes):
+            raise _refused("certificate-wrong-usage", "an extended key usage without document signing (RFC 9336)")
 
     def _subject(self, certificate: x509.Certificate, wanted: Wanted) -> None:
         """Identifiers and names agree with the verified identity; the numbers are compared, never repeated."""
@@ -112,21 +127,54 @@ class Examiner:
         expected = wanted.organisation if is_seal else (wanted.person.full_name if wanted.person else None)
         if len(common) != 1 or expected is None or names.compare(common[0], expected) is names.Match.MISMATCH:
             raise _refused("certificate-other-name", "a name that is not that of the verified identity")
+        firms = values(NameOID.ORGANIZATION_NAME)
+        if not all(wanted.organisation and _agree(firm, wanted.organisation) for firm in firms):
+            raise _refused("certificate-other-name", "an organisation that is not that of the verified identity")
 
-    def _path(self, certificate: x509.Certificate, issuers: Sequence[x509.Certificate]) -> None:
-        """Each is signed by the next, the last by a configured root: by keys, never by names alone."""
+    def _path(self, certificate: x509.Certificate, issuers: Sequence[x509.Certificate], now: datetime) -> None:
+        """Each is signed by the next, the last by a configured root: by keys, never by names alone (RFC 5280 6.1)."""
         current = certificate
-        for issuer in issuers:
+        for below, issuer in enumerate(issuers):
             _signed_by(current, issuer)
+            _may_issue(issuer, below)
+            _in_life(issuer, now)
             current = issuer
-        if not any(_spki(current) == _spki(anchor) for anchor in self._anchors):
-            for anchor in self._anchors:
-                try:
-                    _signed_by(current, anchor)
-                except Refused:
-                    continue
+        for anchor in self._anchors:
+            if _spki(current) == _spki(anchor) and current.subject == anchor.subject:
                 return
-            raise _refused("certificate-untrusted", "a chain that leads to no configured root")
+            try:
+                _signed_by(current, anchor)
+            except Refused:
+                continue
+            return
+        raise _refused("certificate-untrusted", "a chain that leads to no configured root")
+
+
+def _may_issue(issuer: x509.Certificate, below: int) -> None:
+    """A CA by its own word, with room for `below` CAs under it (RFC 5280 clauses 4.2.1.3, 4.2.1.9)."""
+    try:
+        basic = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = issuer.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound as fault:
+        raise _refused("certificate-bad-path", "an issuer that does not say that it is a CA") from fault
+    room = basic.path_length is None or basic.path_length >= below
+    if not (basic.ca and usage.key_cert_sign and room):
+        raise _refused("certificate-bad-path", "an issuer that may not issue")
+
+
+def _in_life(certificate: x509.Certificate, now: datetime) -> None:
+    if not certificate.not_valid_before_utc <= now + _SKEW or now >= certificate.not_valid_after_utc:
+        raise _refused("certificate-not-in-life", "a certificate that is expired or not yet valid")
+
+
+def _is(key: object, algorithm: KeyAlgorithm) -> bool:
+    if algorithm is KeyAlgorithm.P256:
+        return isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1"
+    return isinstance(key, rsa.RSAPublicKey) and key.key_size == 3072 and key.public_numbers().e == 65537
+
+
+def _agree(one: str, other: str) -> bool:
+    return names.compare(one, other) is not names.Match.MISMATCH
 
 
 def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from events.errors import Refused, Unavailable
-from events.values import ApplicationId, CredentialId, KeyAlgorithm
+from events.values import ApplicationId, CredentialId, IdentityId, KeyAlgorithm
 from services.ca_bridge.adapters.examiner import Examiner
 from services.ca_bridge.model import RegistryEntry
 from services.ca_bridge.ports import Issued, Wanted
+from services.runtime.clock import Clock
 from services.runtime.outbound import Answer, Outbound
 
 _REASONS = {
@@ -38,9 +41,18 @@ class HttpCa:
     """`CertificateAuthority` of the public-CA shape that lab/ serves."""
 
     def __init__(
-        self, outbound: Outbound, base: str, token: str, examiner: Examiner, *, days: int, timeout: float
+        self,
+        outbound: Outbound,
+        base: str,
+        token: str,
+        examiner: Examiner,
+        clock: Clock,
+        *,
+        days: int,
+        timeout: float,
     ) -> None:
         self._outbound = outbound
+        self._clock = clock
         self._base = base.rstrip("/")
         self._token = token
         self._examiner = examiner
@@ -54,7 +66,7 @@ class HttpCa:
             Refused: the request or the CA's answer is not acceptable.
             Unavailable: the CA does not answer, or answers nonsense.
         """
-        self._examiner.possession(csr, challenge)
+        self._examiner.possession(csr, challenge, wanted.key_algorithm)
         subject: dict[str, str] = {}
         if wanted.person is not None:
             subject |= {"full_name": wanted.person.full_name, "personal_number": wanted.person.number}
@@ -68,7 +80,9 @@ class HttpCa:
         }
         answer = await self._call("POST", "/ca/certificates", document, {"Idempotency-Key": str(request)})
         found = _read(_Certified, answer, "the CA")
-        return self._examiner.issued(found.certificate, found.chain, csr, wanted, days=self._days)
+        return self._examiner.issued(
+            found.certificate, found.chain, csr, wanted, days=self._days, now=self._clock.now()
+        )
 
     async def suspend(self, serial: str, reason: str) -> None:
         """Put it on hold."""
@@ -83,9 +97,18 @@ class HttpCa:
         await self._change(serial, "revoke", {"reason": _REASONS.get(reason, "unspecified")})
 
     async def _change(self, serial: str, act: str, document: dict[str, str]) -> None:
-        await self._call("POST", f"/ca/certificates/{quote(serial, safe='')}/{act}", document, {})
+        # Only "revoked for good" is a decision here: whatever else keeps a hold or an end from the CA must be mended.
+        await self._call("POST", f"/ca/certificates/{quote(serial, safe='')}/{act}", document, {}, decisions=(409,))
 
-    async def _call(self, method: str, path: str, document: Any, headers: dict[str, str]) -> Answer:
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        document: Any,
+        headers: dict[str, str],
+        *,
+        decisions: tuple[int, ...] = (400, 409, 422),
+    ) -> Answer:
         answer = await self._outbound.call(
             method,
             self._base + path,
@@ -94,7 +117,7 @@ class HttpCa:
             limit=256 * 1024,
             timeout=self._timeout,
         )
-        return _settled(answer, "the CA")
+        return _settled(answer, "the CA", decisions)
 
 
 class HttpRegistry:
@@ -114,9 +137,38 @@ class HttpRegistry:
         """
         url = f"{self._base}/enterprises/{quote(tax_code, safe='')}"
         answer = _settled(
-            await self._outbound.call("GET", url, limit=64 * 1024, timeout=self._timeout), "the enterprise registry"
+            await self._outbound.call("GET", url, limit=64 * 1024, timeout=self._timeout),
+            "the enterprise registry",
+            (404, 410),
         )
         return _read(RegistryEntry, answer, "the enterprise registry")
+
+
+class HttpAuthority:
+    """`EventSource` at the e-identity authority."""
+
+    def __init__(self, outbound: Outbound, base: str, *, timeout: float) -> None:
+        self._outbound = outbound
+        self._base = base.rstrip("/")
+        self._timeout = timeout
+
+    async def events(self, identity: IdentityId, after: int) -> Sequence[bytes]:
+        """The signed events of an identity with a sequence above `after`, each as JSON, in order.
+
+        Raises:
+            Unavailable: the authority does not answer, or answers nonsense.
+        """
+        url = f"{self._base}/subjects/{identity}/events?after={after}"
+        answer = _settled(
+            await self._outbound.call("GET", url, limit=4 << 20, timeout=self._timeout), "the authority", ()
+        )
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, list):
+            raise _nonsense("the authority", "list of events")
+        return [json.dumps(event, ensure_ascii=False).encode() for event in found]
 
 
 class _Request(BaseModel):
@@ -148,14 +200,18 @@ class HttpKeyMaker:
             limit=64 * 1024,
             timeout=30,
         )
-        return _read(_Request, _settled(answer, "the key store"), "the key store").csr.encode()
+        return _read(_Request, _settled(answer, "the key store", (400, 409, 422)), "the key store").csr.encode()
 
 
-def _settled(answer: Answer, who: str) -> Answer:
-    """2xx goes on; 5xx, 429 and 401 are waits (an operator can mend them); other 4xx are decisions."""
+def _settled(answer: Answer, who: str, decisions: tuple[int, ...]) -> Answer:
+    """2xx goes on; these statuses with problem details (RFC 9457) are decisions; everything else is a wait.
+
+    A page of a proxy or a wrong address must not end an application, nor keep a revocation from the CA.
+    """
     if 200 <= answer.status < 300:
         return answer
-    if 400 <= answer.status < 500 and answer.status not in (401, 403, 408, 425, 429):
+    kind = next((value for name, value in answer.headers.items() if name.lower() == "content-type"), "")
+    if answer.status in decisions and kind.partition(";")[0].strip().lower() == "application/problem+json":
         raise Refused(
             _code(answer),
             found=f"a refusal by {who} (status {answer.status})",
@@ -165,7 +221,7 @@ def _settled(answer: Answer, who: str) -> Answer:
     raise Unavailable(
         "outside-unavailable",
         found=f"status {answer.status} from {who}",
-        expected="2xx",
+        expected="2xx, or a refusal with problem details",
         remedy="it is tried again; check the address and our token there",
     )
 
@@ -184,9 +240,13 @@ def _read(kind: type[T], answer: Answer, who: str) -> T:
     try:
         return kind.model_validate(answer.json())
     except (ValueError, ValidationError) as fault:
-        raise Unavailable(
-            "outside-nonsense",
-            found=f"an answer of {who} that does not fit",
-            expected=f"a {kind.__name__.strip('_').lower()} as agreed",
-            remedy="it is tried again; check the address",
-        ) from fault
+        raise _nonsense(who, kind.__name__.strip("_").lower()) from fault
+
+
+def _nonsense(who: str, what: str) -> Unavailable:
+    return Unavailable(
+        "outside-nonsense",
+        found=f"an answer of {who} that does not fit",
+        expected=f"a {what} as agreed",
+        remedy="it is tried again; check the address",
+    )

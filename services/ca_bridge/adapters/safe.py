@@ -11,7 +11,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from events.errors import Refused
-from services.ca_bridge.model import Identity
+from services.ca_bridge.intake import Identity
 from services.ca_bridge.ports import Person
 
 _ALGORITHMS = ["ECDH-ES+A256KW", "A256GCM"]

@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.errors import Refused
 from events.values import ApplicationId, Digest, IdentityId
-from services.ca_bridge.model import Application, Certificate, Identity
+from services.ca_bridge.intake import Identity
+from services.ca_bridge.model import Application, Certificate
 from services.ca_bridge.ports import Books
 from services.runtime.database import Instant, Schema, Tx
 from services.runtime.outbox import upsert
@@ -76,7 +77,15 @@ certificates = sa.Table(
     sa.Column("certificate", sa.String(71), primary_key=True),
     sa.Column("identity", sa.String(52), nullable=False, index=True),
     sa.Column("representative", sa.String(52), index=True),
+    sa.Column("replace_by", Instant, index=True),
     sa.Column("body", sa.Text, nullable=False),
+)
+
+wanted_events = sa.Table(
+    "ca_bridge_wanted",
+    metadata,
+    sa.Column("identity", sa.String(52), primary_key=True),
+    sa.Column("due", Instant, nullable=False, index=True),
 )
 
 redeemed = sa.Table(
@@ -94,6 +103,11 @@ KEPT_REFUSALS = 10_000
 Reader = AsyncConnection | Tx
 
 
+def _mine(conn: Reader, query: sa.Select[Any]) -> sa.Select[Any]:
+    """What a transaction reads it may write: others wait (PostgreSQL; SQLite has one writer anyway)."""
+    return query.with_for_update() if isinstance(conn, Tx) else query
+
+
 class SqlIdentities:
     """`Identities` within a transaction."""
 
@@ -102,7 +116,8 @@ class SqlIdentities:
 
     async def get(self, identity: IdentityId) -> Identity | None:
         """One identity, if it is known."""
-        row = (await self._conn.execute(sa.select(identities.c.body).where(identities.c.identity == identity))).first()
+        query = sa.select(identities.c.body).where(identities.c.identity == identity)
+        row = (await self._conn.execute(_mine(self._conn, query))).first()
         return Identity.model_validate_json(row.body) if row else None
 
     async def put(self, identity: Identity) -> None:
@@ -120,7 +135,7 @@ class SqlApplications:
     async def get(self, application: ApplicationId) -> Application | None:
         """One application."""
         query = sa.select(applications.c.body).where(applications.c.application == application)
-        row = (await self._conn.execute(query)).first()
+        row = (await self._conn.execute(_mine(self._conn, query))).first()
         return Application.model_validate_json(row.body) if row else None
 
     async def put(self, application: Application) -> None:
@@ -136,7 +151,7 @@ class SqlApplications:
     async def of(self, identity: IdentityId) -> Sequence[Application]:
         """All of an identity, oldest first."""
         query = sa.select(applications.c.body).where(applications.c.identity == identity)
-        rows = await self._conn.execute(query.order_by(applications.c.application))
+        rows = await self._conn.execute(_mine(self._conn, query.order_by(applications.c.application)))
         return [Application.model_validate_json(row.body) for row in rows]
 
     async def claim_key(self, application: ApplicationId, key: Digest) -> None:
@@ -167,7 +182,7 @@ class SqlCertificates:
     async def get(self, certificate: Digest) -> Certificate | None:
         """One certificate."""
         query = sa.select(certificates.c.body).where(certificates.c.certificate == certificate)
-        row = (await self._conn.execute(query)).first()
+        row = (await self._conn.execute(_mine(self._conn, query))).first()
         return Certificate.model_validate_json(row.body) if row else None
 
     async def put(self, certificate: Certificate) -> None:
@@ -176,6 +191,7 @@ class SqlCertificates:
             "certificate": str(certificate.digest),
             "identity": str(certificate.identity),
             "representative": str(certificate.representative) if certificate.representative else None,
+            "replace_by": certificate.replace_by if certificate.revoked is None else None,
             "body": certificate.model_dump_json(),
         }
         await self._conn.execute(upsert(_tx(self._conn), certificates, values, ("certificate",)))
@@ -185,7 +201,13 @@ class SqlCertificates:
         query = sa.select(certificates.c.body).where(
             sa.or_(certificates.c.identity == identity, certificates.c.representative == identity)
         )
-        rows = await self._conn.execute(query.order_by(certificates.c.certificate))
+        rows = await self._conn.execute(_mine(self._conn, query.order_by(certificates.c.certificate)))
+        return [Certificate.model_validate_json(row.body) for row in rows]
+
+    async def overdue(self, now: datetime) -> Sequence[Certificate]:
+        """Living ones that should have been replaced by now."""
+        query = sa.select(certificates.c.body).where(certificates.c.replace_by <= now)
+        rows = await self._conn.execute(_mine(self._conn, query.order_by(certificates.c.certificate).limit(100)))
         return [Certificate.model_validate_json(row.body) for row in rows]
 
 
@@ -244,6 +266,20 @@ async def claim_transaction(tx: Tx, transaction: str, event: str) -> None:
             status=409,
         )
     await tx.execute(transactions.insert().values(transaction=transaction, event=event))
+
+
+async def want(tx: Tx, identity: IdentityId, due: datetime | None) -> None:
+    """Ask for redelivery of what is missing of an identity when `due`; none: nothing is missing any more."""
+    if due is None:
+        await tx.execute(wanted_events.delete().where(wanted_events.c.identity == identity))
+        return
+    await tx.execute(upsert(tx, wanted_events, {"identity": str(identity), "due": due}, ("identity",)))
+
+
+async def wanted(conn: Reader, now: datetime, limit: int) -> list[IdentityId]:
+    """Identities whose missing events are due to be asked for."""
+    query = sa.select(wanted_events.c.identity).where(wanted_events.c.due <= now).order_by(wanted_events.c.due)
+    return [IdentityId(row.identity) for row in await conn.execute(query.limit(limit))]
 
 
 async def refusals(conn: AsyncConnection, limit: int) -> list[dict[str, Any]]:
