@@ -221,10 +221,16 @@ def _settings() -> str:
         ]
         for field, info in kind.model_fields.items():
             default = "required" if info.is_required() else f"`{_shown(info.default)}`"
-            bounds = ", ".join(f"{part}".replace("|", "or") for part in info.metadata) or ""
+            bounds = ", ".join(filter(None, map(_bound, info.metadata)))
             rows.append(f"| `ANTIN_{name.upper()}__{field.upper()}` | {default} | {bounds} |")
         parts.append("\n".join(rows))
     return "\n\n".join(parts) + "\n"
+
+
+def _bound(part: Any) -> str:
+    signs = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    signs |= {"min_length": "length at least", "max_length": "length at most"}
+    return next((f"{words} {getattr(part, sign)}" for sign, words in signs.items() if hasattr(part, sign)), "")
 
 
 def _shown(value: Any) -> str:
