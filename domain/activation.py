@@ -20,6 +20,8 @@ AUDIENCE = "antin"
 TYPE = "sad+jwt"
 LONGEST_LIFE = timedelta(seconds=300)
 SKEW = timedelta(seconds=30)
+_LAST_SECOND = 253_402_300_799
+"""The end of the year 9999 as seconds since 1970: later times cannot be told."""
 
 
 class Purpose(StrEnum):
@@ -39,8 +41,8 @@ class Activation(BaseModel):
     aud: Annotated[str, Field(max_length=100)]
     sub: IdentityId
     act_for: IdentityId | None = None
-    iat: int
-    exp: int
+    iat: Annotated[int, Field(ge=0, le=_LAST_SECOND)]
+    exp: Annotated[int, Field(ge=0, le=_LAST_SECOND)]
     jti: Uuid
     account_level: Annotated[int, Field(ge=1, le=2)]
     auth_level: Annotated[int, Field(ge=1, le=4)]
@@ -86,8 +88,10 @@ def check_activation(
     expires = datetime.fromtimestamp(activation.exp, UTC)
     if activation.iss != issuer or activation.aud != audience:
         raise _refused("not-for-us", "another issuer or audience", "ours")
-    if expires - issued > LONGEST_LIFE:
-        raise _refused("too-long-lived", f"a life of {expires - issued}", f"at most {LONGEST_LIFE}")
+    if not timedelta(0) < expires - issued <= LONGEST_LIFE:
+        raise _refused(
+            "too-long-lived", f"a life of {activation.exp - activation.iat} s", f"1 to {LONGEST_LIFE.seconds} s"
+        )
     if issued > now + SKEW:
         raise _refused("not-yet-valid", "an activation from the future", "one issued by now")
     if expires <= now - SKEW:

@@ -33,9 +33,9 @@ class TaxCodeKind(StrEnum):
 
 @dataclass(frozen=True)
 class TaxCode:
-    """A valid tax code in canonical form (digits alone)."""
+    """A valid tax code in canonical form (digits alone). An individual's is a personal number: never log it."""
 
-    digits: str
+    digits: str = field(repr=False)
     kind: TaxCodeKind
 
     @property
@@ -103,7 +103,7 @@ def personal_number(text: str, *, this_year: int) -> PersonalNumber:
 class SubjectIdentifiers:
     """What a certificate's subject says about who it names, in canonical form."""
 
-    tax_codes: frozenset[str] = frozenset()
+    tax_codes: frozenset[str] = field(default=frozenset(), repr=False)
     personal_numbers: frozenset[str] = field(default=frozenset(), repr=False)
     others: tuple[str, ...] = field(default=(), repr=False)
 
