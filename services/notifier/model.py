@@ -139,10 +139,10 @@ def verdict(
         return Delivered()
     if answer.status == 410:
         return Gone()
-    if attempts >= len(schedule):
+    if attempts > len(schedule):
         since = failing_since or now
         return Abandoned(disable=(now - since).total_seconds() >= disable_after)
-    wait = float(schedule[attempts])
+    wait = float(schedule[attempts - 1])
     pause = pause_after(failures + 1)
     if answer.retry_after is not None:
         asked = min(answer.retry_after, retry_after_most)

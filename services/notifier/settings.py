@@ -16,17 +16,8 @@ class NotifierSettings(Settings):
     """How webhooks are kept, sealed and delivered. All durations are in seconds."""
 
     key_file: Annotated[Path, Field(description="Seals the subscribers' secrets; made with mode 0600 when missing")]
-    schedule: Annotated[tuple[Seconds, ...], Field(min_length=1, max_length=30)] = (
-        0,
-        5,
-        300,
-        1800,
-        7200,
-        18000,
-        36000,
-        36000,
-    )
-    """Waits before attempts 1, 2, ... (Standard Webhooks 1.0, "Retries")."""
+    schedule: Annotated[tuple[Seconds, ...], Field(max_length=30)] = (5, 300, 1800, 7200, 18000, 36000, 36000)
+    """Waits after failed attempts 1, 2, ...; the first attempt is made at once (Standard Webhooks 1.0, "Retries")."""
     retry_after_most: Seconds = 6 * 3600
     """A subscriber's Retry-After is honoured up to this."""
     timeout: Annotated[float, Field(gt=0, le=60)] = 15.0
