@@ -17,7 +17,7 @@ from aiohttp import web
 from events.errors import AntinError, Refused
 from lab import timestamps
 from lab.authority import Authority
-from lab.people import Citizen, Firm
+from lab.people import Citizen, Firm, citizen, firm
 from lab.pki import Pki
 from lab.registry import Registry, Status
 
@@ -294,11 +294,16 @@ class World:
             case "connect":
                 self.connect(asked["intake"], asked["recipient"])
                 return web.json_response({})
+            case "citizen":
+                return web.json_response({"subject": self.verify_citizen(citizen(int(asked["index"])))})
+            case "firm":
+                one, by = firm(int(asked["index"])), str(asked["representative"])
+                return web.json_response({"subject": self.verify_organisation(one, by)})
             case "verify-citizen":
                 found: Any = self.authority.verify_citizen(**asked)
             case "verify-organisation":
-                firm = Firm(asked.pop("tax_code"), asked.pop("name"))
-                return web.json_response({"subject": self.verify_organisation(firm, **asked)})
+                named = Firm(asked.pop("tax_code"), asked.pop("name"))
+                return web.json_response({"subject": self.verify_organisation(named, **asked)})
             case "lock" | "unlock" | "end" | "dissolve" | "change_representative" | "update_citizen" as act:
                 found = getattr(self.authority, act)(**asked)
             case "fault":
