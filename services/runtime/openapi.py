@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib.util
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
-from swagger_ui_bundle import swagger_ui_path
 
 from services.runtime.access import Scope
 from services.runtime.web import JSON, PROBLEM, Route
@@ -50,12 +51,20 @@ _PROBLEM_SCHEMA = {
 }
 
 
+def _assets() -> Path:
+    """Where the package swagger-ui-py keeps Swagger UI; only its files are used."""
+    found = importlib.util.find_spec("swagger_ui")
+    if found is None or not found.submodule_search_locations:
+        raise RuntimeError("swagger-ui-py is in requirements/run.in and not installed: run make setup")
+    return Path(found.submodule_search_locations[0]) / "static"
+
+
 def describe(routes: Iterable[Route]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of these routes."""
     shown = [route for route in routes if not route.internal]
     models: dict[type[BaseModel], None] = {}
     for route in shown:
-        for model in (route.body, route.answer):
+        for model in (route.body, route.answer, route.query):
             if isinstance(model, type) and issubclass(model, BaseModel):
                 models[model] = None
     pairs: list[tuple[type[BaseModel], Any]] = [(model, mode) for model in models for mode in ("validation",)]
@@ -85,7 +94,7 @@ def _operation(route: Route) -> dict[str, Any]:
         for name in re.findall(r"{(\w+)", route.path)
     ]
     if route.query is not None:
-        schema = route.query.model_json_schema()
+        schema = route.query.model_json_schema(ref_template="#/components/schemas/{model}")
         for name, member in schema.get("properties", {}).items():
             parameters.append(
                 {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": member}
@@ -177,7 +186,7 @@ def documents(app: web.Application, routes: Sequence[Route], loops: Sequence[asy
         name = request.match_info["name"]
         if name not in _ASSETS:
             raise web.HTTPNotFound
-        text = await asyncio.to_thread((swagger_ui_path / name).read_bytes)
+        text = await asyncio.to_thread((_assets() / name).read_bytes)
         return web.Response(body=text, content_type=_ASSETS[name], headers={"Cache-Control": "max-age=3600"})
 
     async def live(_: web.Request) -> web.Response:

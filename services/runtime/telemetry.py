@@ -16,7 +16,7 @@ def _without_values(logger: Any, method: str, event: MutableMapping[str, Any]) -
     """An exception as its types and places: messages and local variables may hold what must not be logged."""
     found = event.pop("exc_info", None)
     fault = sys.exc_info()[1] if found is True else found
-    chain = []
+    chain: list[dict[str, Any]] = []
     while isinstance(fault, BaseException) and len(chain) < 5:
         frames = traceback.extract_tb(fault.__traceback__)[-8:]
         places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
