@@ -19,6 +19,7 @@ from services.ca_bridge.model import (
     ApplicationState,
     Certificate,
     CertificateState,
+    Effects,
     Hold,
     Pending,
     Release,
@@ -56,7 +57,7 @@ async def identity_changed(
 
 
 async def _certificates(
-    effects: model.Effects, touching: Sequence[Certificate], books: Books, *, now: datetime, replace_by: datetime
+    effects: Effects, touching: Sequence[Certificate], books: Books, *, now: datetime, replace_by: datetime
 ) -> list[Fact]:
     after = {one.digest: one for one in touching}
     said: list[Fact] = []
@@ -81,7 +82,7 @@ async def _certificates(
 
 
 async def _applications(
-    fact: IdentityFact, effects: model.Effects, identity: Identity, books: Books, *, now: datetime
+    fact: IdentityFact, effects: Effects, identity: Identity, books: Books, *, now: datetime
 ) -> list[Fact]:
     pending = effects.pending
     if isinstance(fact, ConsentWithdrawn) and model.consents(identity, now):
@@ -171,6 +172,14 @@ class Releases:
 
     identity: Identity
     due: Sequence[Release]
+
+
+async def hold_first(fact: IdentityFact, books: Books, *, now: datetime) -> Sequence[Fact]:
+    """Put the fact's holds on, before anything outside is asked; nothing happens when they are on already."""
+    touching = await books.certificates.touching(fact.identity)
+    effects = model.effects(fact, touching)
+    holds = Effects(tuple(effect for effect in effects.certificates if isinstance(effect, Hold)))
+    return await _certificates(holds, touching, books, now=now, replace_by=now)
 
 
 async def plan_releases(fact: IdentityFact, books: Books, *, now: datetime) -> Releases | None:

@@ -369,7 +369,8 @@ def _levelled(
                 for name in one.holds
                 if name == _CHANGED or _about(name) not in (None, fact.identity)
             )
-            return Effects((*releases, *people), Pending.RESUME)
+            changed = tuple(Hold(one, _CHANGED, "representative-changed") for one in own if one.representative != now)
+            return Effects((*changed, *releases, *people), Pending.RESUME)
         case _:
             return Effects(releases, Pending.RESUME)
 

@@ -68,9 +68,14 @@ class Following:
         return f"follow/{event.id}"
 
     async def plan(self, event: Event[IdentityFact], tx: Tx) -> handlers.Releases | Done:
-        """What takes rights away is done here and now; only releases need the CA first."""
-        releases = await handlers.plan_releases(event.fact, store.books(tx), now=self.platform.clock.now())
-        return releases or Done(await self._change(event, tx))
+        """What takes rights away is done and said here and now; only releases need the CA first."""
+        books, now = store.books(tx), self.platform.clock.now()
+        held = await handlers.hold_first(event.fact, books, now=now)
+        releases = await handlers.plan_releases(event.fact, books, now=now)
+        if releases is None:
+            return Done([*held, *await self._change(event, tx)])
+        await self.platform.outbox.say(tx, NAME, held, cause=event)
+        return releases
 
     async def act(self, plan: handlers.Releases) -> Sequence[Release]:
         """Release at the CA."""
