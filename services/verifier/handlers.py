@@ -10,15 +10,13 @@ from events.values import BaselineLevel, Code, Digest
 from events.verification import SignatureRejected, SignatureVerified
 from services.runtime.clock import Clock
 from services.verifier.model import (
-    Claim,
     FileReport,
     Integrity,
     Outcome,
     Sub,
-    lowest_level,
-    objection,
 )
 from services.verifier.ports import Inspector, Register, Vault
+from services.verifier.release import Claim, lowest_level, objection
 
 _NOBODY_JUDGED = frozenset({"sandbox-unavailable", "judge-vanished", "took-too-long"})
 """Nothing is wrong with the file: no judge could be had, or the machine is too busy."""

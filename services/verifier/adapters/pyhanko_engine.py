@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,11 +23,10 @@ from services.verifier.adapters.document import (
     byte_range_of,
     claimed_time,
     contents_of,
-    open_pdf,
     security_stores,
-    signature_fields,
     text_of,
 )
+from services.verifier.adapters.readings import Readings
 from services.verifier.adapters.signature import Judged, SignatureJudge, Stamp, judge_stamp
 from services.verifier.adapters.standing import Material, Standing, load_anchors
 from services.verifier.bytes_rules import (
@@ -111,7 +110,7 @@ async def judge(
     if b"%PDF-" not in data[:1024]:
         return unreadable(file, "not-a-pdf", now)
     try:
-        readings = _Readings(data)
+        readings = Readings(data)
         found, best, complaints = _find(data, readings)
     except DocumentFault as limit:
         return unreadable(file, limit.reason, now, **limit.detail)
@@ -164,7 +163,7 @@ async def judge(
     )
 
 
-def _since(data: bytes, readings: _Readings, base_size: int) -> tuple[CheckFinding, tuple[LaterChange, ...] | None]:
+def _since(data: bytes, readings: Readings, base_size: int) -> tuple[CheckFinding, tuple[LaterChange, ...] | None]:
     """Compare with the revision that ends at `base_size`: a signer must add a signature and nothing else."""
     clause = "Decree 23/2025/ND-CP Art 16"
     for document in readings.all():
@@ -192,46 +191,7 @@ def _complaints(complaints: list[str]) -> list[CheckFinding]:
     ]
 
 
-class _Readings:
-    """The file read strictly and, only where that fails, tolerantly."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._read: dict[bool, Document | None] = {}
-        self._fields: dict[bool, tuple[list[SignatureField], list[str]]] = {}
-        self.fault: DocumentFault | None = None
-
-    def document(self, strict: bool) -> Document | None:
-        """One reading; none when the file cannot be read so. Raises DocumentFault beyond the limits."""
-        if strict not in self._read:
-            self._read[strict] = None
-            try:
-                self._read[strict] = open_pdf(self._data, strict)
-            except DocumentFault as why:
-                if why.reason in ("encrypted", "too-many-revisions"):
-                    raise
-                self.fault = why
-        return self._read[strict]
-
-    def all(self) -> Iterator[Document]:
-        """The readings that succeed, strict first."""
-        for strict in (True, False):
-            document = self.document(strict)
-            if document is not None:
-                yield document
-
-    def fields(self, document: Document) -> tuple[list[SignatureField], list[str]]:
-        """The signature fields of one reading, and complaints. Raises DocumentFault beyond the limits."""
-        if document.strict not in self._fields:
-            self._fields[document.strict] = signature_fields(document)
-        return self._fields[document.strict]
-
-    def same_field(self, document: Document, name: str) -> SignatureField | None:
-        """The field of this name in a reading."""
-        return next((each for each in self.fields(document)[0] if each.name == name), None)
-
-
-def _find(data: bytes, readings: _Readings) -> tuple[list[_Found], Document | None, list[str]]:
+def _find(data: bytes, readings: Readings) -> tuple[list[_Found], Document | None, list[str]]:
     """Every signature of the file, with the byte rules and the changes after it applied."""
     raw = raw_signatures(data)
     found: list[_Found] = []
@@ -279,7 +239,7 @@ def _find(data: bytes, readings: _Readings) -> tuple[list[_Found], Document | No
     return found, best, complaints
 
 
-def _examine(data: bytes, name: str, readings: _Readings, best: Document) -> _Found:
+def _examine(data: bytes, name: str, readings: Readings, best: Document) -> _Found:
     """One field: strict, then tolerant when the strict reading fails on it."""
     last: _Found | None = None
     for document in readings.all():
@@ -440,7 +400,7 @@ async def _judge_all(
             if later in stamps and _covers(other, one) and other.integrity is Integrity.INTACT
         ]
         after = [
-            (stamps[later], found[later].revision or 0)
+            (stamps[later].token, found[later].revision or 0)
             for later in stamps
             if _covers(found[later], one) and stamps[later].token.imprint_ok
         ]

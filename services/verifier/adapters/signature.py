@@ -14,7 +14,7 @@ from typing import Any
 from asn1crypto.core import OctetString
 
 from domain import trust
-from services.verifier.adapters import cms, people
+from services.verifier.adapters import cms, levels, people
 from services.verifier.adapters.cms import Cms, CmsFault
 from services.verifier.adapters.document import SecurityStore
 from services.verifier.adapters.standing import SKEW, Material, Standing, Status, validity
@@ -51,7 +51,6 @@ _DOCUMENT_PURPOSES = frozenset(
         "any_extended_key_usage",
     }
 )
-_LEVELS = ("PAdES-BASELINE-B", "PAdES-BASELINE-T", "PAdES-BASELINE-LT", "PAdES-BASELINE-LTA")
 
 
 @dataclass
@@ -110,7 +109,7 @@ class SignatureJudge:
         now: datetime,
         stores: Sequence[SecurityStore],
         covering: Sequence[Stamp],
-        after: Sequence[tuple[Stamp, int]],
+        after: Sequence[tuple[Token, int]],
     ) -> None:
         self._standing = standing
         self._now = now
@@ -211,7 +210,17 @@ class SignatureJudge:
         tokens = await self._timestamps(out, found)
         self._signing_time(out, found)
         await self._certificate(out, found)
-        self._level(out, found, tokens, sub_filter, revision)
+        reached = levels.reached(
+            found,
+            self._standing,
+            tokens,
+            self._stores,
+            self._after,
+            revision=revision,
+            missing=_missing_for_b(out, found, sub_filter),
+        )
+        out.level = reached.level
+        out.rows.append(reached.row)
 
     def _old_pkcs1(
         self, out: Judged, ranges: tuple[memoryview, memoryview], legacy: list[bytes], contents: bytes
@@ -542,61 +551,18 @@ class SignatureJudge:
         else:
             out.rows.append(skipped("policy", clause, "none-stated"))
 
-    def _level(
-        self, out: Judged, found: Cms, tokens: list[Token], sub_filter: str | None, revision: int | None
-    ) -> None:
-        """The baseline level by what the file holds (EN 319 142-1 clause 6; trust plays no part).
 
-        The validation data of this signature (its chain, the TSA's chain, all but roots) must stand in a DSS written in
-        a revision after it, and for LTA a document timestamp in that revision or later.
-        """
-        clause = "ETSI EN 319 142-1 6.3"
-        missing = self._missing_for_b(out, found, sub_filter)
-        if missing is not None or out.integrity is not Integrity.INTACT:
-            out.rows.append(notice("level", clause, missing or "not-intact"))
-            return
-        level = 0
-        stamped = [token for token in tokens if token.imprint_ok]
-        if stamped or self._after:
-            level = 1
-        chains = [self._standing.chain(found.signer), *(self._standing.chain(token.signer) for token in stamped)]
-        if not stamped:
-            chains += [self._standing.chain(stamp.token.signer) for stamp, _ in self._after[:1] if stamp.token.signer]
-        for store in self._stores:
-            if level < 1 or revision is None or store.revision <= revision:
-                continue
-            if not self._holds(store, chains):
-                continue
-            level = max(level, 2)
-            if any(where >= store.revision for _, where in self._after):
-                level = 3
-        out.level = _LEVELS[level]
-        out.rows.append(passed("level", clause, level=out.level))
-
-    def _holds(self, store: SecurityStore, chains: list[list[Any]]) -> bool:
-        held = Material()
-        held.add((), store.ocsps, store.crls)
-        for chain in chains:
-            for certificate in chain:
-                if certificate.issuer == certificate.subject or self._standing.is_anchor(certificate):
-                    break
-                if not self._standing.has_evidence(certificate, held):
-                    return False
-            else:
-                return False
-        return True
-
-    @staticmethod
-    def _missing_for_b(out: Judged, found: Cms, sub_filter: str | None) -> str | None:
-        if sub_filter != PADES:
-            return "not-pades"
-        if cms.ess_fault(found) is not None:
-            return "ess-missing"
-        if cms.signing_time(found) is not None:
-            return "signing-time-attribute"
-        if out.claimed is None:
-            return "no-claimed-time"
-        return None
+def _missing_for_b(out: Judged, found: Cms, sub_filter: str | None) -> str | None:
+    """What keeps the signature from being a PAdES baseline signature at all (EN 319 142-1 clause 6.3)."""
+    if sub_filter != PADES:
+        return "not-pades"
+    if cms.ess_fault(found) is not None:
+        return "ess-missing"
+    if cms.signing_time(found) is not None:
+        return "signing-time-attribute"
+    if out.claimed is None:
+        return "no-claimed-time"
+    return None if out.integrity is Integrity.INTACT else "not-intact"
 
 
 def _signer_row(certificate: SeenCertificate) -> CheckFinding:

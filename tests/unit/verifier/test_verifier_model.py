@@ -8,7 +8,6 @@ import pytest
 
 from services.verifier.model import (
     CheckFinding,
-    Claim,
     FileReport,
     Indication,
     Integrity,
@@ -22,14 +21,13 @@ from services.verifier.model import (
     conclude,
     doubtful,
     failed,
-    lowest_level,
     notice,
     numbered,
-    objection,
     passed,
     skipped,
     unreadable,
 )
+from services.verifier.release import Claim, lowest_level, objection
 
 NOON = datetime(2026, 11, 24, 5, 0, tzinfo=UTC)
 SHA = "ab" * 32

@@ -1,0 +1,71 @@
+"""The baseline level that a signature reaches by what the file holds (EN 319 142-1 clause 6); trust plays no part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from services.verifier.adapters.cms import Cms
+from services.verifier.adapters.document import SecurityStore
+from services.verifier.adapters.standing import Material, Standing
+from services.verifier.adapters.tokens import Token
+from services.verifier.model import CheckFinding, notice, passed
+from services.verifier.release import LEVELS
+
+_CLAUSE = "ETSI EN 319 142-1 6.3"
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The level, none below B, and its row."""
+
+    level: str | None
+    row: CheckFinding
+
+
+def reached(
+    found: Cms,
+    standing: Standing,
+    tokens: Sequence[Token],
+    stores: Sequence[SecurityStore],
+    after: Sequence[tuple[Token, int]],
+    *,
+    revision: int | None,
+    missing: str | None,
+) -> Reached:
+    """The level of one signature of `revision`.
+
+    `tokens` are its signature timestamps, `after` the document timestamps over it with their revisions, `missing` what
+    it lacks for B. Its validation data (its chain, the TSA's chain, all but roots) must stand in a DSS written in a
+    revision after it, and for LTA a document timestamp in that revision or later.
+    """
+    if missing is not None:
+        return Reached(None, notice("level", _CLAUSE, missing))
+    stamped = [token for token in tokens if token.imprint_ok]
+    level = 1 if stamped or after else 0
+    chains = [standing.chain(found.signer), *(standing.chain(token.signer) for token in stamped)]
+    if not stamped:
+        chains += [standing.chain(token.signer) for token, _ in after[:1] if token.signer]
+    for store in stores:
+        if level < 1 or revision is None or store.revision <= revision or not _holds(store, chains, standing):
+            continue
+        level = max(level, 2)
+        if any(where >= store.revision for _, where in after):
+            level = 3
+    return Reached(LEVELS[level], passed("level", _CLAUSE, level=LEVELS[level]))
+
+
+def _holds(store: SecurityStore, chains: list[list[Any]], standing: Standing) -> bool:
+    """Whether this DSS holds status data for every certificate of the chains but the roots."""
+    held = Material()
+    held.add((), store.ocsps, store.crls)
+    for chain in chains:
+        for certificate in chain:
+            if certificate.issuer == certificate.subject or standing.is_anchor(certificate):
+                break
+            if not standing.has_evidence(certificate, held):
+                return False
+        else:
+            return False
+    return True
