@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from events.values import EventId, SubscriptionId
 from services.notifier.model import Answer, Parcel, Subscription, Verdict
@@ -55,6 +55,32 @@ class Book(Protocol):
 
     async def settle(self, parcel: Parcel, answer: Answer, verdict: Verdict, at: datetime, took_ms: int) -> bool:
         """Write what came of an attempt; false when the claim is no longer ours and nothing was written."""
+        ...
+
+
+class Views(Protocol):
+    """What the API shows, read through a connection; never a secret."""
+
+    async def every_subscription(self, conn: Any, /) -> Sequence[Subscription]:
+        """All of them, in the order they were made."""
+        ...
+
+    async def one_subscription(self, conn: Any, identifier: SubscriptionId, /) -> Subscription | None:
+        """One of them."""
+        ...
+
+    async def recent(self, conn: Any, identifier: SubscriptionId, /) -> Sequence[Any]:
+        """Its last deliveries, the newest first."""
+        ...
+
+    async def waiting(self, conn: Any, identifier: SubscriptionId, /) -> int:
+        """How many of its messages are not delivered yet."""
+        ...
+
+    async def one_delivery(
+        self, conn: Any, identifier: SubscriptionId, message: EventId, /
+    ) -> tuple[Any, Any, Sequence[Any]] | None:
+        """One message, what it says, and every attempt at it."""
         ...
 
 

@@ -13,15 +13,11 @@ from events.fact import Moment
 from events.values import EventId, Name, SubscriptionId
 from events.webhooks import new_secret
 from services.notifier import handlers
-from services.notifier.adapters import views
-from services.notifier.adapters.endpoint import check_url
-from services.notifier.adapters.store import SqlBook
 from services.notifier.model import HEARD, WILDCARDS, Subscription
-from services.notifier.ports import Seal
+from services.notifier.ports import Book, Seal, Views
 from services.runtime.access import Scope
 from services.runtime.clock import Clock
-from services.runtime.database import Database
-from services.runtime.outbound import Outbound
+from services.runtime.database import Database, Tx
 from services.runtime.outbox import new_id
 from services.runtime.web import Call, Reply, Route
 
@@ -147,10 +143,21 @@ class Api:
     """The handlers, bound to what they need."""
 
     def __init__(
-        self, database: Database, outbound: Outbound, clock: Clock, seal: Seal, most: int, stir: Callable[[], None]
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        book: Callable[[Tx], Book],
+        views: Views,
+        check: Callable[[str], None],
+        seal: Seal,
+        most: int,
+        stir: Callable[[], None],
     ) -> None:
         self._database = database
-        self._outbound = outbound
+        self._book = book
+        self._views = views
+        self._check = check
         self._clock = clock
         self._seal = seal
         self._most = most
@@ -159,7 +166,7 @@ class Api:
     async def create(self, call: Call) -> Reply:
         """POST /v1/webhooks."""
         asked: WebhookRequest = call.body
-        check_url(asked.url, self._outbound)
+        self._check(asked.url)
         secret = new_secret()
         identifier = SubscriptionId(new_id())
         subscription = Subscription(
@@ -171,31 +178,31 @@ class Api:
             created_at=self._clock.now(),
             created_by=call.caller.name,
         )
-        await handlers.subscribe(subscription, most=self._most, book=SqlBook(call.tx))
+        await handlers.subscribe(subscription, most=self._most, book=self._book(call.tx))
         return Reply(WebhookCreated(**_shown(subscription), secret=secret), 201)
 
     async def every(self, call: Call) -> Reply:
         """GET /v1/webhooks."""
         async with self._database.read() as conn:
-            found = await views.every_subscription(conn)
+            found = await self._views.every_subscription(conn)
         return Reply(WebhookList(webhooks=[WebhookSubscription(**_shown(one)) for one in found]))
 
     async def one(self, call: Call) -> Reply:
         """GET /v1/webhooks/{id}."""
         identifier = _named(SubscriptionId, call, "id")
         async with self._database.read() as conn:
-            found = await views.one_subscription(conn, identifier)
+            found = await self._views.one_subscription(conn, identifier)
             if found is None:
                 raise handlers.unknown_webhook()
-            deliveries = [WebhookDelivery(**_delivery(row)) for row in await views.recent(conn, identifier)]
-            waiting = await views.waiting(conn, identifier)
+            deliveries = [WebhookDelivery(**_delivery(row)) for row in await self._views.recent(conn, identifier)]
+            waiting = await self._views.waiting(conn, identifier)
         return Reply(WebhookSubscriptionInFull(**_shown(found), waiting=waiting, deliveries=deliveries))
 
     async def delivery(self, call: Call) -> Reply:
         """GET /v1/webhooks/{id}/deliveries/{message}."""
         identifier, message = _named(SubscriptionId, call, "id"), _named(EventId, call, "message")
         async with self._database.read() as conn:
-            found = await views.one_delivery(conn, identifier, message)
+            found = await self._views.one_delivery(conn, identifier, message)
         if found is None:
             raise handlers.unknown_webhook()
         row, body, tries = found
@@ -208,7 +215,7 @@ class Api:
     async def remove(self, call: Call) -> Reply:
         """DELETE /v1/webhooks/{id}."""
         identifier = _named(SubscriptionId, call, "id")
-        if not await SqlBook(call.tx).remove(identifier):
+        if not await self._book(call.tx).remove(identifier):
             raise handlers.unknown_webhook()
         return Reply(WebhookRemoved(id=identifier))
 
@@ -217,13 +224,13 @@ class Api:
         identifier = _named(SubscriptionId, call, "id")
         asked: WebhookRotation = call.body
         now, overlap = self._clock.now(), timedelta(seconds=asked.overlap_seconds)
-        secret = await handlers.rotate(identifier, overlap, book=SqlBook(call.tx), seal=self._seal, now=now)
+        secret = await handlers.rotate(identifier, overlap, book=self._book(call.tx), seal=self._seal, now=now)
         return Reply(WebhookSecret(id=identifier, secret=secret, former_until=now + overlap))
 
     async def enable(self, call: Call) -> Reply:
         """POST /v1/webhooks/{id}/enable."""
         identifier = _named(SubscriptionId, call, "id")
-        book = SqlBook(call.tx)
+        book = self._book(call.tx)
         await handlers.known(identifier, book)
         await book.switch(identifier, None)
         call.tx.after_commit.append(self._stir)
@@ -233,14 +240,14 @@ class Api:
     async def test(self, call: Call) -> Reply:
         """POST /v1/webhooks/{id}/test."""
         identifier = _named(SubscriptionId, call, "id")
-        message = await handlers.ping(identifier, EventId(new_id()), book=SqlBook(call.tx), now=self._clock.now())
+        message = await handlers.ping(identifier, EventId(new_id()), book=self._book(call.tx), now=self._clock.now())
         call.tx.after_commit.append(self._stir)
         return Reply(WebhookMessage(id=message), 202)
 
     async def again(self, call: Call) -> Reply:
         """POST /v1/webhooks/{id}/deliveries/{message}/retry."""
         identifier, message = _named(SubscriptionId, call, "id"), _named(EventId, call, "message")
-        if not await SqlBook(call.tx).again(message, identifier, self._clock.now()):
+        if not await self._book(call.tx).again(message, identifier, self._clock.now()):
             raise handlers.unknown_webhook()
         call.tx.after_commit.append(self._stir)
         return Reply(WebhookMessage(id=message), 202)

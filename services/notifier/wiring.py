@@ -9,7 +9,8 @@ from events.envelope import Event
 from events.fact import Fact
 from events.registry import FACTS
 from services.notifier import handlers
-from services.notifier.adapters.endpoint import HttpEndpoint
+from services.notifier.adapters import views
+from services.notifier.adapters.endpoint import HttpEndpoint, check_url
 from services.notifier.adapters.postman import Postman
 from services.notifier.adapters.sealing import SealingKey
 from services.notifier.adapters.store import SqlBook, schema
@@ -40,7 +41,16 @@ def build(platform: Platform, settings: NotifierSettings) -> Service:
         async with platform.database.write() as tx:
             await SqlBook(tx).sweep(platform.clock.now() - timedelta(seconds=settings.keep))
 
-    api = Api(platform.database, platform.outbound, platform.clock, seal, settings.most, postman.stir)
+    api = Api(
+        platform.database,
+        platform.clock,
+        book=SqlBook,
+        views=views,
+        check=lambda url: check_url(url, platform.outbound),
+        seal=seal,
+        most=settings.most,
+        stir=postman.stir,
+    )
     return Service(
         name="notifier",
         schemas=(schema,),
