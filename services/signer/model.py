@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from domain.activation import Purpose
 from events.contract import Placement
 from events.errors import Refused, Unavailable
 from events.values import BaselineLevel, ContractId, CredentialId, Digest, IdentityId, KeyAlgorithm, Slot
@@ -47,14 +48,6 @@ class SigningAlgorithm(StrEnum):
     def is_pss(self) -> bool:
         """Whether signatures are RSASSA-PSS with MGF1-SHA-256 and a salt of 32 octets (RFC 4055)."""
         return self is SigningAlgorithm.RSA_3072_PSS
-
-
-class Purpose(StrEnum):
-    """What an activation is for."""
-
-    SIGN = "sign"
-    DECLINE = "decline"
-    CONFIRM_CERTIFICATE = "confirm-certificate"
 
 
 # --- permits -------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.activation import Purpose
 from events.contract import Placement
 from events.errors import Refused, Unavailable
 from events.values import BaselineLevel, ContractId, CredentialId, Digest, IdentityId, Slot
@@ -20,7 +21,6 @@ from services.signer.model import (
     Permit,
     Prepared,
     PreSignCheck,
-    Purpose,
     Redemption,
     Role,
     SigningAlgorithm,
