@@ -53,6 +53,9 @@ test: setup-dev ## every test
 regen: setup-dev ## write schemas/ anew from events/ and the routes
 	@$(BIN)/python -m tools.regen
 
+bench: setup-dev ## figures: tables for people, var/bench/*.json for machines
+	@$(BIN)/python -m bench.lock_to_refusal
+
 lock: setup-dev ## pin requirements/*.in anew
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --generate-hashes --universal --python-version 3.11 requirements/run.in -o requirements/run.lock
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --generate-hashes --universal --python-version 3.11 -c requirements/run.lock requirements/dev.in -o requirements/dev.lock

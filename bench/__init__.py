@@ -1,0 +1,1 @@
+"""One script per question; each prints a table for people and writes var/bench/<name>.json."""
