@@ -15,6 +15,9 @@ from typing import Protocol
 from events.bus import Delivery, Step
 from events.errors import Unavailable
 
+_GRACE = 5.0
+"""Seconds that deliveries in flight are given at a stop."""
+
 
 @dataclass(frozen=True)
 class Parked:
@@ -122,6 +125,9 @@ class _Reader:
                 if not found:
                     await self._idle(news)
         finally:
+            # A stop lets what is in flight come to its end; what does not in time is delivered again.
+            if self._tails:
+                await asyncio.wait(set(self._tails.values()), timeout=_GRACE)
             tasks = [retries, *self._tails.values(), *([news] if news is not None else [])]
             for task in tasks:
                 task.cancel()

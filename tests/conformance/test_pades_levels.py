@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import shutil
-import subprocess
 import sys
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 from asn1crypto import cms
-from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pyhanko.pdf_utils.reader import PdfFileReader
-from pyhanko.sign.ades.report import AdESPassed
-from pyhanko.sign.validation.ades import ades_lta_validation
-from pyhanko.sign.validation.policy_decl import (
-    PdfSignatureValidationSpec,
-    RevinfoOnlineFetchingRule,
-    RevocationInfoGatheringSpec,
-    SignatureValidationSpec,
-)
-from pyhanko_certvalidator.authority import CertTrustAnchor
-from pyhanko_certvalidator.context import CertValidationPolicySpec
-from pyhanko_certvalidator.policy_decl import REQUIRE_REVINFO, CertRevTrustPolicy
-from pyhanko_certvalidator.registry import SimpleTrustManager
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
@@ -36,51 +19,11 @@ from signer_world import desk
 
 from events.values import BaselineLevel
 from services.signer.model import SigningAlgorithm
+from tests.support.judges import judge, passes_at_pyhanko, poppler_calls_valid
 
-SHARED = Path(os.environ.get("ANTIN_SHARED", Path(__file__).parents[3] / "shared"))
-JUDGE = SHARED / "judge" / "judge.sh"
 ALGORITHMS = [SigningAlgorithm.RSA_3072_PSS, SigningAlgorithm.RSA_3072_PKCS1, SigningAlgorithm.P256]
 NAMES = ["Nguyễn Thị Phương Thảo", "Đặng Trần Hoàng Quân", "Lê Ỷ"]
 LTA = BaselineLevel.LTA
-
-
-def judge(folder: Path, anchors: bytes, files: list[Path]) -> dict[str, dict]:
-    """The outside judge's line for each file, or a skip where it is absent."""
-    if not JUDGE.exists() or shutil.which("java") is None:
-        pytest.skip(f"no outside judge at {JUDGE}")
-    (folder / "anchors").mkdir(exist_ok=True)
-    (folder / "anchors" / "root.pem").write_bytes(anchors)
-    command = [
-        str(JUDGE),
-        "--anchors",
-        str(folder / "anchors"),
-        "--no-network",
-        *map(str, files),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return {Path(line["file"]).name: line for line in lines}
-
-
-async def passes_at_pyhanko(pdf: bytes, root: bytes) -> int:
-    """Every signature passes AdES LTA validation with the file's own material alone; how many there are."""
-    anchor = CertTrustAnchor(asn1_x509.Certificate.load(root))
-    spec = PdfSignatureValidationSpec(
-        SignatureValidationSpec(
-            cert_validation_policy=CertValidationPolicySpec(
-                trust_manager=SimpleTrustManager.build([anchor]),
-                revinfo_policy=CertRevTrustPolicy(REQUIRE_REVINFO),
-            ),
-            revinfo_gathering_policy=RevocationInfoGatheringSpec(
-                online_fetching_rule=RevinfoOnlineFetchingRule.LOCAL_ONLY
-            ),
-        )
-    )
-    reader = PdfFileReader(BytesIO(pdf))
-    for signature in reader.embedded_regular_signatures:
-        found = await ades_lta_validation(signature, spec)
-        assert found.ades_subindic == AdESPassed.OK, (signature.field_name, found.ades_subindic, found.failure_msg)
-    return len(reader.embedded_regular_signatures)
 
 
 async def test_three_signers_of_three_kinds_are_each_lta(tmp_path):
@@ -191,15 +134,10 @@ async def test_the_outside_judge_passes_many_signers_on_many_files(tmp_path):
 
 
 async def test_poppler_calls_each_valid(tmp_path):
-    if shutil.which("pdfsig") is None:
-        pytest.skip("no pdfsig (Debian package poppler-utils)")
     async with desk(tmp_path) as at:
         pdf = pdfs.minimal()
         for index, algorithm in enumerate(ALGORITHMS):
             pdf = await (await at.party(algorithm)).sign(pdf, f"slot-{index}", index)
     file = tmp_path / "signed.pdf"
     file.write_bytes(pdf)
-    done = await asyncio.to_thread(
-        subprocess.run, ["pdfsig", "-nocert", str(file)], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.stdout.count("Signature is Valid.") == 3, done.stdout
+    assert await asyncio.to_thread(poppler_calls_valid, file) == 3

@@ -136,12 +136,21 @@ class House:
         return await self.client.fetch(f"/v1/contracts/{made['id']}/document")
 
 
+def _kept_port(folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "lab-port"
+    if not kept.exists():
+        kept.write_text(str(free_port()))
+    return int(kept.read_text())
+
+
 @asynccontextmanager
 async def house(folder: Path) -> AsyncIterator[House]:
-    """Everything, in `folder`, until the block ends."""
+    """Everything, in `folder`, until the block ends; the world outside keeps its port when opened again."""
+    port = _kept_port(folder)
     hook = free_port()
     async with (
-        World(folder / "lab") as world,
+        World(folder / "lab", port) as world,
         embedded(folder / "data", outside_of(world), allow=[f"127.0.0.1:{hook}"], environment={}) as running,
         Receiver(port=hook) as receiver,
         aiohttp.ClientSession() as session,
