@@ -71,6 +71,7 @@ class Database:
 
     def __init__(self, url: str, *, readers: int = 4) -> None:
         self.url = sa.make_url(url)
+        self._opened: list[Any] = []
         self.sqlite = self.url.get_backend_name() == "sqlite"
         if self.sqlite:
             if self.url.database:
@@ -78,8 +79,8 @@ class Database:
             # One writer: the pool itself is the queue in which writes wait their turn.
             self._writer = create_async_engine(self.url, pool_size=1, max_overflow=0, pool_timeout=60)
             self._reader = create_async_engine(self.url, pool_size=readers, max_overflow=0, pool_timeout=60)
-            _care_for_sqlite(self._writer, "BEGIN IMMEDIATE")
-            _care_for_sqlite(self._reader, "BEGIN")
+            _care_for_sqlite(self._writer, "BEGIN IMMEDIATE", self._opened)
+            _care_for_sqlite(self._reader, "BEGIN", self._opened)
         else:
             self._writer = self._reader = create_async_engine(self.url, pool_size=10, max_overflow=10, pool_timeout=60)
 
@@ -124,6 +125,10 @@ class Database:
         await self._writer.dispose()
         if self._reader is not self._writer:
             await self._reader.dispose()
+        # The pool forgets a connection whose task was cancelled in the middle of a statement; it is closed here.
+        for connection in self._opened:
+            await connection.close()
+        self._opened.clear()
 
 
 _WAITS = (
@@ -152,9 +157,10 @@ def _as_unavailable(fault: Exception) -> Exception:
     return fault
 
 
-def _care_for_sqlite(engine: AsyncEngine, begin: str) -> None:
+def _care_for_sqlite(engine: AsyncEngine, begin: str, opened: list[Any]) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def on_connect(connection: Any, record: Any) -> None:
+        opened.append(connection.driver_connection)
         connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
