@@ -174,14 +174,6 @@ class Releases:
     due: Sequence[Release]
 
 
-async def hold_first(fact: IdentityFact, books: Books, *, now: datetime) -> Sequence[Fact]:
-    """Put the fact's holds on, before anything outside is asked; nothing happens when they are on already."""
-    touching = await books.certificates.touching(fact.identity)
-    effects = model.effects(fact, touching)
-    holds = Effects(tuple(effect for effect in effects.certificates if isinstance(effect, Hold)))
-    return await _certificates(holds, touching, books, now=now, replace_by=now)
-
-
 async def plan_releases(fact: IdentityFact, books: Books, *, now: datetime) -> Releases | None:
     """The holds whose ground this fact ends, if any, by what is known now."""
     identity = await books.identities.get(fact.identity)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from events.binding import ApplicationOpened, CertificateReleased, CertificateRevoked, CertificateSuspended
 from events.envelope import Event
-from events.errors import Refused
+from events.errors import Refused, Unavailable
 from events.fact import Fact
 from events.identity import (
     ConsentWithdrawn,
@@ -23,7 +23,7 @@ from events.identity import (
     OrganisationVerified,
     RepresentativeChanged,
 )
-from events.values import Digest, KeyAlgorithm, SubjectKind
+from events.values import Digest
 from services.ca_bridge import handlers, issuing
 from services.ca_bridge.adapters import store
 from services.ca_bridge.adapters.examiner import Examiner
@@ -52,30 +52,43 @@ _IDENTITY_FACTS: tuple[type[IdentityFact], ...] = (
     ConsentWithdrawn,
 )
 
+_RELEASING: tuple[type[IdentityFact], ...] = (
+    IdentityVerified,
+    IdentityUpdated,
+    IdentityUnlocked,
+    OrganisationVerified,
+)
+"""Facts that may end a hold."""
+
 
 @dataclass(frozen=True)
-class Following:
-    """The work on every identity fact: certificates and applications follow the identity."""
+class Releasing:
+    """The work on an identity fact that may end a hold: the CA, and for a seal the registry, are asked first."""
 
     platform: Platform
     ca: CertificateAuthority
     registry: Registry
-    key_algorithms: Mapping[SubjectKind, KeyAlgorithm]
-    replace_within: timedelta
 
     def key(self, event: Event[IdentityFact]) -> str:
         """One event, one job."""
-        return f"follow/{event.id}"
+        return f"release/{event.id}"
 
     async def plan(self, event: Event[IdentityFact], tx: Tx) -> handlers.Releases | Done:
-        """What takes rights away is done and said here and now; only releases need the CA first."""
-        books, now = store.books(tx), self.platform.clock.now()
-        held = await handlers.hold_first(event.fact, books, now=now)
-        releases = await handlers.plan_releases(event.fact, books, now=now)
-        if releases is None:
-            return Done([*held, *await self._change(event, tx)])
-        await self.platform.outbox.say(tx, NAME, held, cause=event)
-        return releases
+        """What may be released now, after the same fact has put its own holds on.
+
+        Raises:
+            Unavailable: the holds come first.
+        """
+        if not await store.heard(tx, NAME, event.id):
+            raise Unavailable(
+                "holds-come-first",
+                found="a fact whose holds are not written yet",
+                expected="holds before releases",
+                remedy="it is tried again at once",
+                retry_after=0.05,
+            )
+        releases = await handlers.plan_releases(event.fact, store.books(tx), now=self.platform.clock.now())
+        return releases or Done()
 
     async def act(self, plan: handlers.Releases) -> Sequence[Release]:
         """Release at the CA."""
@@ -84,23 +97,12 @@ class Following:
     async def finish(
         self, event: Event[IdentityFact], plan: handlers.Releases, result: Sequence[Release], tx: Tx
     ) -> Sequence[Fact]:
-        """Release here, then the rest."""
-        facts = await handlers.released(event.fact, result, store.books(tx), now=self.platform.clock.now())
-        return [*facts, *await self._change(event, tx)]
+        """Release here."""
+        return await handlers.released(event.fact, result, store.books(tx), now=self.platform.clock.now())
 
     async def refuse(self, event: Event[IdentityFact], fault: Refused, tx: Tx) -> Sequence[Fact]:
-        """The holds stay; the rest is done all the same."""
-        return await self._change(event, tx)
-
-    async def _change(self, event: Event[IdentityFact], tx: Tx) -> Sequence[Fact]:
-        return await handlers.identity_changed(
-            event.fact,
-            store.books(tx),
-            algorithms=self.key_algorithms,
-            replace_within=self.replace_within,
-            now=self.platform.clock.now(),
-            new_id=new_id,
-        )
+        """The holds stay."""
+        return []
 
 
 @dataclass(frozen=True)
@@ -199,9 +201,18 @@ def build(platform: Platform, settings: CaBridgeSettings) -> Service:
     safe = JweSafe(secret(settings.identity_key_file))
     source = HttpAuthority(platform.outbound, settings.authority, timeout=settings.timeout)
     desk = Desk(platform, settings, jwks, store, source)
-    replace_within = timedelta(days=settings.replace_days)
-    following = Following(platform, ca, registry, settings.key_algorithms, replace_within)
+    releasing = Releasing(platform, ca, registry)
     telling = Telling(platform, ca)
+
+    async def follow(event: Event[IdentityFact], tx: Tx) -> Sequence[Fact]:
+        return await handlers.identity_changed(
+            event.fact,
+            store.books(tx),
+            algorithms=settings.key_algorithms,
+            replace_within=timedelta(days=settings.replace_days),
+            now=platform.clock.now(),
+            new_id=new_id,
+        )
 
     async def revoke_overdue() -> None:
         async with platform.database.write() as tx:
@@ -212,17 +223,16 @@ def build(platform: Platform, settings: CaBridgeSettings) -> Service:
         NAME,
         schemas=[store.schema],
         routes=routes(desk),
+        # What takes rights away asks nobody and waits for nobody: an outside that does not answer holds back only
+        # the group that needs it.
         subscribers=[
+            Subscriber(NAME, reactions=dict.fromkeys(_IDENTITY_FACTS, follow)),
+            Subscriber(f"{NAME}-releases", works=dict.fromkeys(_RELEASING, releasing)),
+            Subscriber(f"{NAME}-issuing", works={ApplicationOpened: Issuing(platform, safe, keys, ca, registry)}),
             Subscriber(
-                NAME,
-                works={
-                    **dict.fromkeys(_IDENTITY_FACTS, following),
-                    ApplicationOpened: Issuing(platform, safe, keys, ca, registry),
-                    CertificateSuspended: telling,
-                    CertificateReleased: telling,
-                    CertificateRevoked: telling,
-                },
-            )
+                f"{NAME}-telling",
+                works=dict.fromkeys((CertificateSuspended, CertificateReleased, CertificateRevoked), telling),
+            ),
         ],
         timers=[
             Timer("ca_bridge-redelivery", settings.redelivery, desk.fetch_missing),

@@ -14,8 +14,10 @@ from typing import Any
 import aiohttp
 import pytest
 import rfc8785
+from cryptography import x509
 
 from cli.installation import Installation
+from events.errors import Unavailable
 from events.fact import Fact
 from events.values import Digest
 from lab.people import citizen, everything_private, firm
@@ -154,11 +156,18 @@ async def test_a_verified_citizen_and_firm_get_certificates_after_they_confirm(b
     assert chain.count(b"BEGIN CERTIFICATE") == 3
 
 
-async def test_nothing_personal_stands_in_any_fact(bridge: Bridge) -> None:
-    """Law 91/2025/QH15: numbers and names stay out of events."""
+async def test_nothing_personal_stands_in_any_fact_log_or_table(
+    bridge: Bridge, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Law 91/2025/QH15: numbers and names stay out of events, logs and tables."""
     ann = bridge.world.verify_citizen(citizen(1))
     await bridge.bound(ann)
     private = everything_private([citizen(1)])
+    told = "".join(capfd.readouterr())
+    async with bridge.platform.database.read() as conn:
+        for table in store.metadata.sorted_tables:
+            told += repr([tuple(row) for row in await conn.execute(table.select())])
+    assert not [secret for secret in private if secret in told]
     for delivery in await bridge.platform.outbox.read([f"antin.{f}.v1" for f in ("identity", "binding")], 0, 1000):
         text = delivery.body.decode()
         assert not [secret for secret in private if secret in text]
@@ -338,6 +347,114 @@ async def test_an_activation_confirms_only_what_it_was_given_for_and_once(bridge
     assert (await bridge.post(place, {"activation": token}))[0] == 200
     status, body = await bridge.post(place, {"activation": token})
     assert (status, body["type"].rpartition(":")[2]) == (409, "application-state")
+
+
+async def test_an_answer_of_the_ca_that_is_lost_costs_no_second_certificate(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decree 23/2025/ND-CP Art 38: one certificate for one key; a repeated call finds the first one's answer."""
+    keep, lost = bridge.platform.blobs.keep, []
+
+    async def lose_once(data: bytes) -> Digest:
+        if data.startswith(b"-----BEGIN CERTIFICATE") and not lost:
+            lost.append(data)
+            raise Unavailable("blobs-unavailable", found="nothing", expected="a store", remedy="again")
+        return await keep(data)
+
+    monkeypatch.setattr(bridge.platform.blobs, "keep", lose_once)
+    ann = bridge.world.verify_citizen(citizen(1))
+    issued = await bridge.bound(ann)
+    assert await keep(lost[0]) == (await bridge.said("CertificateBound"))[0].chain
+    assert issued.certificate
+    assert bridge.world.pki._books.execute("SELECT count(*) FROM certificates").fetchone() == (1,)
+
+
+async def test_the_same_event_in_other_white_space_is_the_same(bridge: Bridge) -> None:
+    authority = bridge.world.authority
+    authority.intake = None
+    first = authority.verify_citizen(citizen(3).number, citizen(3).full_name)
+    assert await bridge.event(first) == (202, "accepted")
+    assert await bridge.event(json.dumps(first, indent=4).encode()) == (200, "already accepted")
+
+
+async def test_a_transaction_counts_once_and_its_replay_holds_nothing_back(bridge: Bridge) -> None:
+    """vietnam.md 3.4: transaction_id is replay protection."""
+    authority = bridge.world.authority
+    authority.intake = None
+    first = authority.verify_citizen(citizen(3).number, citizen(3).full_name)
+    used = first["data"]["transaction_id"]
+    again = authority.verify_citizen(citizen(3).number, citizen(3).full_name, transaction_id=used)
+    third = authority.verify_citizen(citizen(3).number, citizen(3).full_name)
+    assert await bridge.event(first) == (202, "accepted")
+    assert await bridge.event(again) == (409, "identity-transaction-replayed")
+    assert await bridge.event(third) == (202, "accepted")
+
+
+async def test_a_corrected_name_gets_a_new_certificate_and_the_old_one_ends(bridge: Bridge) -> None:
+    """vietnam.md 3.5: name corrected; RFC 5280 clause 5.3.1: superseded."""
+    ann = bridge.world.verify_citizen(citizen(1))
+    old = await bridge.bound(ann)
+    bridge.world.authority.update_citizen(ann, citizen(2).full_name)
+    await bridge.said("CertificateIssued", 2)
+    await bridge.bound(ann)
+    revoked = (await bridge.said("CertificateRevoked"))[0]
+    assert (revoked.certificate, revoked.reason) == (old.certificate, "superseded")
+    await _at_ca(bridge, [await _serial(bridge, old.certificate)], "revoked")
+    bound = await bridge.said("CertificateBound", 2)
+    chain = await bridge.platform.blobs.fetch(bound[1].chain)
+    assert citizen(2).full_name in x509.load_pem_x509_certificate(chain).subject.rfc4514_string()
+
+
+async def test_what_is_issued_but_not_confirmed_is_revoked_when_the_holder_dies(bridge: Bridge) -> None:
+    ann = bridge.world.verify_citizen(citizen(1))
+    issued = (await bridge.said("CertificateIssued"))[0]
+    bridge.world.authority.end(ann)
+    await bridge.said("CertificateRevoked")
+    await _at_ca(bridge, [await _serial(bridge, issued.certificate)], "revoked")
+    token = bridge.world.step_up(ann, "confirm-certificate", str(issued.certificate), str(issued.application))
+    status, body = await bridge.post(f"/v1/applications/{issued.application}/confirm", {"activation": token})
+    assert (status, body["type"].rpartition(":")[2]) == (409, "application-state")
+
+
+async def test_a_revocation_reaches_a_ca_that_was_down(bridge: Bridge) -> None:
+    """Decree 23/2025/ND-CP: published immediately; here at once, at the CA as soon as it answers."""
+    ann = bridge.world.verify_citizen(citizen(1))
+    issued = await bridge.bound(ann)
+    bridge.world.fault("ca", "down")
+    bridge.world.authority.lock(ann)
+    await bridge.said("CertificateSuspended")
+    bridge.world.authority.end(ann)
+    await bridge.said("CertificateRevoked")
+    serial = await _serial(bridge, issued.certificate)
+    assert bridge.world.pki.status(serial)["status"] == "good"
+    bridge.world.fault("ca", None)
+    await _at_ca(bridge, [serial], "revoked")
+
+
+async def test_a_dissolved_firm_loses_its_seal(bridge: Bridge) -> None:
+    ann = bridge.world.verify_citizen(citizen(1))
+    seal = bridge.world.verify_organisation(firm(0), ann)
+    issued = await bridge.bound(seal, by=ann)
+    bridge.world.authority.dissolve(seal, "bankrupt")
+    revoked = (await bridge.said("CertificateRevoked"))[0]
+    assert (revoked.identity, revoked.reason) == (seal, "cessation-of-operation")
+    await _at_ca(bridge, [await _serial(bridge, issued.certificate)], "revoked")
+
+
+async def test_applications_over_http(bridge: Bridge) -> None:
+    """One at a time; unknown identities, unknown members and missing scopes are refused."""
+    ann = bridge.world.verify_citizen(citizen(1))
+    await bridge.bound(ann)
+    status, body = await bridge.post("/v1/applications", {"identity": ann, "key_algorithm": "rsa-3072-pss"})
+    assert (status, body["state"], body["key_algorithm"]) == (201, "opened", "rsa-3072-pss")
+    status, body = await bridge.post("/v1/applications", {"identity": ann})
+    assert (status, body["type"].rpartition(":")[2]) == (409, "application-pending")
+    status, body = await bridge.post("/v1/applications", {"identity": "a" * 52})
+    assert (status, body["type"].rpartition(":")[2]) == (404, "identity-unknown")
+    status, _ = await bridge.post("/v1/applications", {"identity": ann, "surprise": 1})
+    assert status == 422
+    status, _ = await bridge.post("/v1/applications", {"identity": ann}, Authorization="Bearer nobody")
+    assert status == 401
 
 
 async def test_the_tables_are_those_of_the_model(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from services.ca_bridge.model import Application, Certificate
 from services.ca_bridge.ports import Books
 from services.runtime.database import Instant, Schema, Tx
 from services.runtime.outbox import upsert
+from services.runtime.tables import inbox
 
 metadata = sa.MetaData()
 
@@ -280,6 +281,12 @@ async def wanted(conn: Reader, now: datetime, limit: int) -> list[IdentityId]:
     """Identities whose missing events are due to be asked for."""
     query = sa.select(wanted_events.c.identity).where(wanted_events.c.due <= now).order_by(wanted_events.c.due)
     return [IdentityId(row.identity) for row in await conn.execute(query.limit(limit))]
+
+
+async def heard(tx: Tx, group: str, event: str) -> bool:
+    """Whether this group of ours has done with an event."""
+    query = sa.select(inbox.c.event).where(inbox.c.consumer == group, inbox.c.event == str(event))
+    return (await tx.execute(query)).first() is not None
 
 
 async def refusals(conn: AsyncConnection, limit: int) -> list[dict[str, Any]]:

@@ -50,6 +50,7 @@ class Lives(RuleBasedStateMachine):
         self.places = dict.fromkeys((ANN, BEN, FIRM), 0)
         self.identity: dict[IdentityId, deque[Fact]] = {who: deque() for who in self.places}
         self.binding: dict[IdentityId, deque[Fact]] = {who: deque() for who in self.places}
+        self.releasing: dict[IdentityId, deque[IdentityFact]] = {who: deque() for who in self.places}
         self.asking: dict[IdentityId, tuple[IdentityFact, Any]] = {}
         self.issuing: dict[IdentityId, tuple[issuing.IssuePlan, Any]] = {}
         self.told: dict[str, CertificateState] = {}
@@ -64,7 +65,7 @@ class Lives(RuleBasedStateMachine):
             self.verify(who, 2)
         self.verify_firm(ANN)
         for who in (ANN, BEN, FIRM):
-            for step in (self.follow, self.bind, self.finish_issuing, self.confirm):
+            for step in (self.follow, self.release, self.bind, self.finish_issuing, self.confirm):
                 step(who)
             self._catch_up(who)
         assert len(self.told) == 3
@@ -116,24 +117,28 @@ class Lives(RuleBasedStateMachine):
 
     @rule(who=st.sampled_from((ANN, BEN, FIRM)))
     def follow(self, who: IdentityId) -> None:
-        """Plan on the next fact of an identity; where the CA must be asked first, ask and leave the rest for later."""
-        if who in self.asking or not self.identity[who]:
-            return
-        fact = self.identity[who].popleft()
-        assert isinstance(fact, IdentityFact)
-        self._hear(run(handlers.hold_first(fact, self.books, now=self.now)))
-        plan = run(handlers.plan_releases(fact, self.books, now=self.now))
-        if plan is None:
+        """Handle the next fact of an identity; what it may release waits for its own turn."""
+        if self.identity[who]:
+            fact = self.identity[who].popleft()
+            assert isinstance(fact, IdentityFact)
             self._change(fact)
-            return
-        self.asking[who] = (fact, run(handlers.ask_ca_to_release(plan, ca=self.ca, registry=self.world)))
+            self.releasing[who].append(fact)
 
     @rule(who=st.sampled_from((ANN, BEN, FIRM)))
-    def finish_following(self, who: IdentityId) -> None:
+    def release(self, who: IdentityId) -> None:
+        """Ask the CA to release what the next fact allows; our books come later."""
+        if who in self.asking or not self.releasing[who]:
+            return
+        fact = self.releasing[who].popleft()
+        plan = run(handlers.plan_releases(fact, self.books, now=self.now))
+        if plan is not None:
+            self.asking[who] = (fact, run(handlers.ask_ca_to_release(plan, ca=self.ca, registry=self.world)))
+
+    @rule(who=st.sampled_from((ANN, BEN, FIRM)))
+    def finish_releasing(self, who: IdentityId) -> None:
         if who in self.asking:
             fact, due = self.asking.pop(who)
             self._hear(run(handlers.released(fact, due, self.books, now=self.now)))
-            self._change(fact)
 
     @rule(who=st.sampled_from((ANN, BEN, FIRM)))
     def bind(self, who: IdentityId) -> None:
@@ -238,9 +243,13 @@ class Lives(RuleBasedStateMachine):
     # --- inside
 
     def _catch_up(self, who: IdentityId) -> None:
-        while self.identity[who] or self.binding[who] or who in self.asking or who in self.issuing:
-            for step in (self.finish_following, self.follow, self.finish_issuing, self.bind):
+        while self._busy(who):
+            for step in (self.finish_releasing, self.follow, self.release, self.finish_issuing, self.bind):
                 step(who)
+
+    def _busy(self, who: IdentityId) -> bool:
+        waits = self.identity[who] or self.binding[who] or self.releasing[who]
+        return bool(waits) or who in self.asking or who in self.issuing
 
     def _say(self, what: str, who: IdentityId, **data: Any) -> None:
         self.places[who] += 1
@@ -369,7 +378,8 @@ def test_a_lock_that_arrives_while_the_ca_is_asked_to_release_wins() -> None:
     lives.lock(FIRM)
     lives.everything_is_handled()
     lives.unlock(FIRM)
-    lives.follow(FIRM)  # the CA has released; our books wait
+    lives.follow(FIRM)
+    lives.release(FIRM)  # the CA has released; our books wait
     lives.lock(ANN)
     lives.follow(ANN)
     check(lives)
@@ -383,6 +393,7 @@ def test_a_second_lock_accepted_before_the_first_unlock_is_handled_keeps_the_hol
     lives.unlock(ANN)
     lives.lock(ANN)
     lives.follow(ANN)
+    lives.release(ANN)
     assert ANN not in lives.asking
     check(lives)
     assert states(lives) == {ANN: [SUSPENDED], BEN: [GOOD], FIRM: [SUSPENDED]}
