@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from rich.console import Console
 
 from cli.client import Client, Failed
-from cli.embedded import Embedded, embedded, free_port
+from cli.composition import Running, at_work, free_port
 from cli.installation import Outside
 from cli.telling import SignerRow, console, line, results, stages
 from events.envelope import Event
@@ -75,7 +75,7 @@ class Signatory:
 class Tail:
     """Reads every fact as it is said, tells it, and lets others wait for some."""
 
-    def __init__(self, running: Embedded, out: Console, started: datetime) -> None:
+    def __init__(self, running: Running, out: Console, started: datetime) -> None:
         self.events: list[Event[Fact]] = []
         self.lines: list[bytes] = []
         self._running = running
@@ -197,7 +197,7 @@ async def _main_line(out: Path, state: Path, pdf: bytes | None, screen: Console)
     hook_port = free_port()
     async with (
         World(state / "lab") as world,
-        embedded(state / "data", outside_of(world), allow=[f"127.0.0.1:{hook_port}"]) as running,
+        at_work(state / "data", outside_of(world), allow=[f"127.0.0.1:{hook_port}"]) as running,
         Receiver(port=hook_port) as receiver,
         aiohttp.ClientSession() as session,
     ):
@@ -355,7 +355,7 @@ def _pretty(body: bytes) -> bytes:
     return json.dumps(json.loads(body), ensure_ascii=False, indent=2).encode() + b"\n"
 
 
-async def _row(running: Embedded, tail: Tail, one: Signatory, identifier: str) -> SignerRow:
+async def _row(running: Running, tail: Tail, one: Signatory, identifier: str) -> SignerRow:
     bound = tail.of("CertificateBound", identity=one.identity)[0]
     chain = await running.platform.blobs.fetch(Digest(bound.chain))
     certificate = x509.load_pem_x509_certificates(chain)[0]

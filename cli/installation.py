@@ -8,20 +8,26 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import sqlalchemy as sa
 from joserfc.jwk import ECKey
 from pydantic import Field
 
+from events.errors import Malformed
+from events.kafka import Broker
 from services.runtime.access import ApiKey, Keyring, digest_of, new_key
-from services.runtime.settings import Settings, from_environment
+from services.runtime.blobs import Blobs
+from services.runtime.settings import Settings, from_environment, secret
 
 OPERATOR_SCOPES = (
     "applications:read",
     "applications:write",
     "contracts:read",
     "contracts:write",
+    "metrics:read",
     "reports:read",
+    "timeline:read",
     "webhooks:read",
     "webhooks:write",
 )
@@ -44,6 +50,82 @@ class Outside(Settings):
     def allowed(self) -> tuple[str, ...]:
         """The inner `host:port` pairs."""
         return tuple(part.strip() for part in self.allow.split(",") if part.strip())
+
+
+class DatabasePlace(Settings):
+    """The database of every process: ANTIN_DATABASE__<NAME>. Without a URL: SQLite in the data folder."""
+
+    url: str = Field("", description="postgresql+asyncpg://user@host:port/name; without it SQLite in the data folder")
+    password_file: Path | None = Field(None, description="file with the database user's password, mode 0600")
+
+    def resolved(self, folder: Path) -> str:
+        """The URL to connect with."""
+        if not self.url:
+            return f"sqlite+aiosqlite:///{folder / 'antin.db'}"
+        url = sa.make_url(self.url)
+        if self.password_file is not None:
+            url = url.set(password=secret(self.password_file))
+        return url.render_as_string(hide_password=False)
+
+
+class BlobsPlace(Settings):
+    """Where documents are kept: ANTIN_BLOBS__<NAME>. Without a bucket: files in the data folder."""
+
+    bucket: str = Field("", description="S3 bucket; without it files in the data folder")
+    endpoint: str | None = Field(None, description="URL of the S3 server; without it AWS")
+    region: str = Field("us-east-1", description="S3 region")
+    prefix: str | None = Field(None, description="begins every object's name")
+    access_key: str = Field("", description="S3 access key id")
+    secret_file: Path | None = Field(None, description="file with the S3 secret access key, mode 0600")
+
+    def opened(self, folder: Path) -> Blobs:
+        """The store."""
+        if not self.bucket:
+            return Blobs.at(folder / "blobs")
+        return Blobs.in_bucket(
+            self.bucket,
+            endpoint=self.endpoint,
+            region=self.region,
+            prefix=self.prefix,
+            access_key=self.access_key,
+            secret=secret(self.secret_file) if self.secret_file is not None else "",
+        )
+
+
+class KafkaPlace(Settings):
+    """Apache Kafka: ANTIN_KAFKA__<NAME>. Without a bootstrap: the embedded bus."""
+
+    bootstrap: str = Field("", description="host:port pairs, separated by commas; without it the embedded bus")
+    security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="security protocol"
+    )
+    mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"] = Field("SCRAM-SHA-512", description="SASL mechanism")
+    username: str | None = Field(None, description="SASL user")
+    password_file: Path | None = Field(None, description="file with the SASL password, mode 0600")
+    ca_file: Path | None = Field(None, description="trusted roots of the broker, PEM; without it the machine's")
+    replication: int = Field(1, ge=1, le=9, description="copies of each topic: 3 where there are three brokers")
+    instance: str | None = Field(
+        None, description="name of this process among its group over restarts (static membership), else none"
+    )
+
+    def broker(self) -> Broker | None:
+        """The broker, if there is one.
+
+        Raises:
+            Malformed: SASL without its user or password.
+        """
+        if not self.bootstrap:
+            return None
+        if self.security.startswith("SASL") and (not self.username or self.password_file is None):
+            raise Malformed(
+                "settings-invalid",
+                found=f"{self.security} without a user or a password file",
+                expected="ANTIN_KAFKA__USERNAME and ANTIN_KAFKA__PASSWORD_FILE",
+                remedy="set both, or another ANTIN_KAFKA__SECURITY",
+            )
+        password = secret(self.password_file) if self.password_file is not None else None
+        values = self.model_dump(exclude={"password_file"})
+        return Broker(**values, password=password)
 
 
 def outside_from_environment(environment: Mapping[str, str] | None = None) -> Outside:
@@ -83,11 +165,6 @@ class Installation:
     def keys(self) -> Path:
         """Folder of the encrypted signing keys."""
         return self.folder / "keys"
-
-    @property
-    def database_url(self) -> str:
-        """The embedded database."""
-        return f"sqlite+aiosqlite:///{self.folder / 'antin.db'}"
 
     @property
     def api_key(self) -> str:

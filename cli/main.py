@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -52,6 +52,67 @@ def serve(
     from cli.serve import run
 
     return asyncio.run(run(data, port, lab_port, lab, check))
+
+
+@app.command
+def run(
+    names: Annotated[
+        list[str], Parameter(help="ca_bridge, contracts, signer, verifier, notifier, timeline, relay; or all")
+    ],
+    /,
+    *,
+    data: Annotated[Path, Parameter(help="folder of secrets and signing keys, shared by the processes")] = Path(
+        "var/serve"
+    ),
+    host: Annotated[str, Parameter(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="port of these services' API; 0 takes a free one")] = 0,
+    check: Annotated[bool, Parameter(help="check the settings and stop")] = False,
+) -> int:
+    """Keep some services running in this process, as ANTIN_* says: Kafka, PostgreSQL, S3 and the outside world.
+
+    Several processes share the work when ANTIN_KAFKA__BOOTSTRAP and ANTIN_DATABASE__URL are set: start any service as
+    often as you like, and at least one relay. See docs/operating.md. Exit: 0 stopped on request, 1 could not run,
+    2 wrong usage.
+    """
+    from cli.composition import RUNNABLE
+    from cli.serve import run_some
+
+    strangers = [name for name in names if name not in (*RUNNABLE, "all")]
+    if strangers:
+        print(f"antin: found {', '.join(strangers)}; expected {', '.join(RUNNABLE)} or all", file=sys.stderr)  # noqa: T201
+        return 2
+    return asyncio.run(run_some(RUNNABLE if "all" in names else names, data, host, port, check))
+
+
+@app.command
+def topics(
+    action: Annotated[Literal["apply", "check"], Parameter(help="create what is missing, or name what differs")], /
+) -> int:
+    """The topics on Apache Kafka, from events/flow.py. Needs ANTIN_KAFKA__BOOTSTRAP.
+
+    Exit: 0 all as they should be, 1 something differs or the broker does not answer, 2 wrong usage.
+    """
+    from cli import operation
+
+    return asyncio.run(operation.apply() if action == "apply" else operation.check())
+
+
+@app.command
+def redrive(
+    group: Annotated[str, Parameter(help="a consumer group, for example signer")],
+    /,
+    *,
+    data: Annotated[Path, Parameter(help="data folder, where there is no ANTIN_DATABASE__URL")] = Path("var/serve"),
+    letter: Annotated[int | None, Parameter(help="only this one; without it all that were not given again")] = None,
+    list: Annotated[bool, Parameter(help="only list them", negative="")] = False,
+) -> int:
+    """Give a consumer group its dead letters once more: the same event ids, to this group only.
+
+    Exit: 0 done, 1 there is no such group or letter, or the database does not answer, 2 wrong usage.
+    """
+    from cli import operation
+
+    return asyncio.run(operation.again(group, data, letter, list))
 
 
 @app.command

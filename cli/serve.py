@@ -1,24 +1,24 @@
-"""Keeps everything running on loopback, with the toy outside world or with a configured one."""
+"""Keeps services running: all of them on loopback with the toy outside world, or some with a configured one."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from cli.composition import RUNNABLE, Running, at_work, compose
 from cli.demo import outside_of
-from cli.embedded import compose, embedded
-from cli.installation import Installation, outside_from_environment
+from cli.installation import Installation, Outside, outside_from_environment
 from cli.telling import console
 from lab.world import World
 from services.runtime.telemetry import log_to
 
 
 async def run(data: Path, port: int, lab_port: int, lab: bool, check: bool) -> int:
-    """Until a signal; 0 when it was stopped on request."""
+    """Everything, until a signal; 0 when it was stopped on request."""
     log_to()
-    out = console()
     async with AsyncExitStack() as stack:
         world: World | None = None
         if lab:
@@ -27,19 +27,23 @@ async def run(data: Path, port: int, lab_port: int, lab: bool, check: bool) -> i
         else:
             outside = outside_from_environment()
         if check:
-            platform, services = compose(Installation.at(data), outside, port)
-            await platform.database.close()
-            out.print(f"settings are good: {', '.join(service.name for service in services)}")
-            return 0
-        running = await stack.enter_async_context(embedded(data, outside, port=port))
+            return await _check(data, outside, port, RUNNABLE)
+        running = await stack.enter_async_context(at_work(data, outside, port=port))
         if world is not None:
             world.connect(running.url, running.installation.recipient_jwk())
-            out.print(f"toy outside world  http://127.0.0.1:{world.port}  (control: POST /control/...)")
-        out.print(f"API                {running.url}")
-        out.print(f"its description    {running.url}/docs")
-        out.print(f"your key           {running.installation.secrets / 'api-key'}")
-        out.print("Stop with Ctrl+C.")
-        await _asked_to_stop()
+            console().print(f"toy outside world  http://127.0.0.1:{world.port}  (control: POST /control/...)")
+        await _until_stopped(running)
+    return 0
+
+
+async def run_some(names: Collection[str], data: Path, host: str, port: int, check: bool) -> int:
+    """These services, until a signal; 0 when they were stopped on request."""
+    log_to()
+    outside = outside_from_environment()
+    if check:
+        return await _check(data, outside, port, names)
+    async with at_work(data, outside, names=names, host=host, port=port) as running:
+        await _until_stopped(running)
     return 0
 
 
@@ -50,6 +54,23 @@ async def run_lab(data: Path, port: int) -> int:
         console().print(f"toy outside world  http://127.0.0.1:{world.port}  (control: POST /control/...)")
         await _asked_to_stop()
     return 0
+
+
+async def _check(data: Path, outside: Outside, port: int, names: Collection[str]) -> int:
+    made = compose(Installation.at(data), outside, port, names=names)
+    await made.platform.database.close()
+    console().print(f"settings are good: {', '.join(service.name for service in made.services)} on {made.on}")
+    return 0
+
+
+async def _until_stopped(running: Running) -> None:
+    out = console()
+    out.print(f"running            {', '.join(running.names)} on {running.on}")
+    out.print(f"API                {running.url}")
+    out.print(f"its description    {running.url}/docs")
+    out.print(f"your key           {running.installation.secrets / 'api-key'}")
+    out.print("Stop with Ctrl+C.")
+    await _asked_to_stop()
 
 
 async def _asked_to_stop() -> None:

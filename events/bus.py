@@ -1,24 +1,25 @@
 """Ports of the bus: what a consumer is given, and what a transport must promise.
 
-Promises, held by one suite on every transport (tests/ports/bus.py): what was said is durable; events of one key are
-delivered in the order they were said; delivery is at least once, again after a crash; an event that must wait holds
-back only its own key.
+Promises, held by one suite on every transport (tests/ports/test_bus.py): what was said is durable; events of one key
+are delivered in the order they were said; delivery is at least once, again after a crash; an event that must wait
+holds back only its own key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+import uuid
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from events.codec import from_structured
+from events.codec import from_message
 from events.envelope import Event
 from events.fact import Fact
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One event as it arrives: the bytes as they were said and where they stand in the log."""
+    """One event as it arrives: the message as it was said (events.codec.to_message) and where it stands in the log."""
 
     topic: str
     partition: int
@@ -26,6 +27,15 @@ class Delivery:
     key: str
     body: bytes
     attempt: int = 1
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """The event's id; what has none is named by its place, so that it is the same however often it is delivered."""
+        try:
+            return str(uuid.UUID(self.headers["ce_id"]))
+        except (KeyError, ValueError):
+            return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.topic}/{self.partition}/{self.offset}"))
 
     def event(self) -> Event[Fact]:
         """The event inside.
@@ -33,7 +43,7 @@ class Delivery:
         Raises:
             Malformed: the bytes are no event this version understands.
         """
-        return from_structured(self.body)
+        return from_message(self.headers, self.body)
 
 
 Step = Callable[[Delivery], Awaitable[None]]

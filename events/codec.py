@@ -1,6 +1,7 @@
 """Events to bytes and back: strict in what is said, tolerant in what is heard.
 
-CloudEvents 1.0 in the structured JSON form (the embedded bus, files, webhooks) and the binary form (Kafka, HTTP).
+CloudEvents 1.0 as a message of the bus (binary mode of the Kafka protocol binding) and as one JSON object (structured
+mode: webhooks, files).
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from events.values import EventId
 STRUCTURED = "application/cloudevents+json"
 LIMIT = 64 * 1024
 """Events are at most this many bytes (CloudEvents 1.0.2 clause 5): large things travel as digests."""
+
+PREFIX = "ce_"
+"""Begins the name of every header that is a context attribute (Kafka protocol binding 1.0.2 clause 3.2.3)."""
 
 SCHEMA_BASE = "urn:antin:schema:"
 _FORMAT = JSONFormat()
@@ -80,8 +84,8 @@ def from_structured(text: bytes) -> Event[Fact]:
     return _understand(read)
 
 
-def to_binary(event: Event[Fact]) -> tuple[dict[str, str], bytes]:
-    """Attributes by name (without the binding's prefix) and the data as JSON.
+def to_message(event: Event[Fact]) -> tuple[dict[str, str], bytes]:
+    """Headers and the data as JSON (CloudEvents Kafka protocol binding 1.0.2 clause 3.2).
 
     Raises:
         Malformed: the event is larger than 64 kB.
@@ -90,18 +94,22 @@ def to_binary(event: Event[Fact]) -> tuple[dict[str, str], bytes]:
     named["time"] = event.time.isoformat().replace("+00:00", "Z")
     data = json.dumps(event.fact.data(), ensure_ascii=False, separators=(",", ":")).encode()
     _within_limit(len(data) + sum(len(name) + len(text) for name, text in named.items()))
-    return named, data
+    media = named.pop("datacontenttype")
+    return {"content-type": media, **{PREFIX + name: text for name, text in named.items()}}, data
 
 
-def from_binary(named: Mapping[str, str], data: bytes) -> Event[Fact]:
-    """Read attributes and data; the reverse of `to_binary`.
+def from_message(headers: Mapping[str, str], data: bytes) -> Event[Fact]:
+    """Read headers and data; the reverse of `to_message`. Headers that are no attributes are ignored.
 
     Raises:
         Malformed: too large, not a CloudEvent, or a fact that is unknown or not of its form.
     """
     _within_limit(len(data))
     try:
-        found: dict[str, Any] = dict(named)
+        found: dict[str, Any] = {
+            name.removeprefix(PREFIX): text for name, text in headers.items() if name.startswith(PREFIX)
+        }
+        found["datacontenttype"] = headers.get("content-type", "")
         if "time" in found:
             found["time"] = datetime.fromisoformat(found["time"])
         read = CloudEvent(found, json.loads(data))

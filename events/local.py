@@ -14,6 +14,7 @@ from typing import Protocol
 
 from events.bus import Delivery, Step
 from events.errors import Unavailable
+from events.flow import retries_of
 
 _GRACE = 5.0
 """Seconds that deliveries in flight are given at a stop."""
@@ -75,7 +76,8 @@ class LocalBus:
 
     async def listen(self, group: str, topics: Collection[str], step: Step) -> None:
         """Deliver to `step` until cancelled; what is in flight then is delivered again next time."""
-        await _Reader(self._log, group, frozenset(topics), step, self._window, self._poll).run()
+        again = next(iter(retries_of(group)))  # where redriven dead letters come in
+        await _Reader(self._log, group, frozenset({*topics, again}), step, self._window, self._poll).run()
 
 
 class _Reader:

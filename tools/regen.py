@@ -161,7 +161,7 @@ def _text(document: Any) -> str:
 
 def wanted() -> dict[Path, str]:
     """Every generated file and its text."""
-    from cli.embedded import all_routes
+    from cli.composition import all_routes
     from services.runtime.openapi import describe
 
     found: dict[Path, str] = {}

@@ -13,6 +13,8 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from domain.activation import Activation
+from events.bus import Delivery
+from events.codec import LIMIT
 from events.errors import AntinError, Refused
 from events.values import ApplicationId, CertificateProfile, CredentialId, Digest, IdentityId, KeyAlgorithm
 from services.ca_bridge import issuing
@@ -162,6 +164,16 @@ class Desk:
     async def take(self, call: Call) -> Reply:
         """Accept an event into the authority's order, or refuse it and keep why."""
         return await self.record(call.tx, call.prepared)
+
+    async def hear(self, delivery: Delivery) -> None:
+        """An event that the authority put on its topic: judged as over HTTP, and a refusal is kept as there.
+
+        Raises:
+            Unavailable: the authority's keys cannot be had.
+        """
+        taken = await self.check(delivery.body[: LIMIT + 1])
+        async with self._platform.database.write() as tx:
+            await self.record(tx, taken)
 
     async def record(self, tx: Tx, taken: _Taken) -> Reply:
         """Write what becomes of a checked event, and say it."""

@@ -11,6 +11,7 @@ from events.binding import ApplicationOpened, CertificateReleased, CertificateRe
 from events.envelope import Event
 from events.errors import Refused, Unavailable
 from events.fact import Fact
+from events.flow import AUTHORITY
 from events.identity import (
     ConsentWithdrawn,
     IdentityEnded,
@@ -37,7 +38,7 @@ from services.runtime.consume import Done, Subscriber
 from services.runtime.database import Tx
 from services.runtime.jwks import Jwks
 from services.runtime.outbox import new_id
-from services.runtime.process import Platform, Service, Timer
+from services.runtime.process import Inlet, Platform, Service, Timer
 from services.runtime.settings import secret
 
 _IDENTITY_FACTS: tuple[type[IdentityFact], ...] = (
@@ -234,6 +235,7 @@ def build(platform: Platform, settings: CaBridgeSettings) -> Service:
                 works=dict.fromkeys((CertificateSuspended, CertificateReleased, CertificateRevoked), telling),
             ),
         ],
+        inlets=[Inlet(f"{NAME}-intake", AUTHORITY, desk.hear)],
         timers=[
             Timer("ca_bridge-redelivery", settings.redelivery, desk.fetch_missing),
             Timer("ca_bridge-overdue", 60.0, revoke_overdue),

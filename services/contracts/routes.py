@@ -332,6 +332,7 @@ class Desk:
                 writes=True,
                 prepare=self.upload,
                 limit=self.limit + SLACK,
+                intake=True,
                 problems=(*intake, "placement-outside", *sending),
             ),
             Route(
@@ -346,6 +347,7 @@ class Desk:
                 body=NovationRequest,
                 writes=True,
                 prepare=self.fill_in,
+                intake=True,
                 problems=("slots-of-template", "letter-not-printable", *sending),
             ),
             Route("GET", "/v1/templates", self.templates, "List the templates", TAG, READ, TemplateList),

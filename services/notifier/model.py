@@ -12,12 +12,12 @@ from events.registry import FACTS
 from events.values import EventId, SubscriptionId
 
 HEARD: tuple[str, ...] = tuple(
-    sorted(name for name, fact in FACTS.items() if "notifier" in TOPICS[fact.family].hears),
+    sorted(name for name, fact in FACTS.items() if "notifier" in TOPICS[fact.family].services),
 )
 """CloudEvents types a subscription may ask for: every fact of a family that the notifier hears."""
 
 WILDCARDS: tuple[str, ...] = tuple(
-    sorted(f"vn.antin.{family}.*" for family, topic in TOPICS.items() if "notifier" in topic.hears)
+    sorted(f"vn.antin.{family}.*" for family, topic in TOPICS.items() if "notifier" in topic.services)
 )
 """Whole families, facts of later versions included."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import LocalStore, MemoryStore, ObjectStore
+from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store
 
 from events.errors import Unavailable
 from events.values import Digest
@@ -31,6 +31,18 @@ class Blobs:
         """Files below `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         return cls(LocalStore(folder, mkdir=True))
+
+    @classmethod
+    def in_bucket(
+        cls, bucket: str, *, endpoint: str | None, region: str, prefix: str | None, access_key: str, secret: str
+    ) -> Blobs:
+        """Objects of an S3-compatible server. Plain HTTP only where the endpoint says so."""
+        options: dict[str, Any] = {"region": region, "access_key_id": access_key, "secret_access_key": secret}
+        if endpoint is not None:
+            options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+        plain = endpoint is not None and endpoint.startswith("http://")
+        store = S3Store(bucket, prefix=prefix, client_options={"allow_http": plain, "timeout": "30s"}, **options)
+        return cls(store)
 
     @classmethod
     def in_memory(cls) -> Blobs:

@@ -7,8 +7,9 @@ anywhere leads to redelivery and to the claim again.
 
 from __future__ import annotations
 
-import uuid
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
@@ -23,12 +24,15 @@ from events.fact import Fact
 from events.flow import topic_of
 from services.runtime.clock import Clock
 from services.runtime.database import Database, Tx
+from services.runtime.letters import bury
 from services.runtime.outbox import Outbox, upsert
 from services.runtime.tables import inbox, jobs
 
 log = structlog.get_logger()
 
-LEASE = timedelta(seconds=120)
+LEASE = timedelta(seconds=30)
+RENEWAL = LEASE.total_seconds() / 3
+"""Seconds between two renewals of a lease while its job is worked on; a dead worker's job is free after a lease."""
 PATIENCE = 12
 """Unforeseen faults (bugs) are tried this often before the event becomes a dead letter."""
 
@@ -148,13 +152,18 @@ class Consumer:
                 facts = await work.refuse(event, refusal, tx) if refusal else plan.facts
                 await self._finish(tx, event, key, epoch, facts)
                 return
+        renewal = asyncio.create_task(self._renew(key, epoch))
         try:
             result = await work.act(plan)
         except Refused as fault:
             refusal = fault
         except BaseException:
+            renewal.cancel()
             await self._release(key, epoch)
             raise
+        finally:
+            renewal.cancel()
+            await asyncio.gather(renewal, return_exceptions=True)
         async with self._database.write() as tx:
             await self._still_ours(tx, key, epoch)
             facts = await (work.refuse(event, refusal, tx) if refusal else work.finish(event, plan, result, tx))
@@ -208,6 +217,17 @@ class Consumer:
                 remedy="our result is thrown away; the step is tried again and finds the other's",
             )
 
+    async def _renew(self, key: str, epoch: int) -> None:
+        """Keep the lease while the work goes on. When this fails, the epoch decides at the end."""
+        while True:
+            await asyncio.sleep(RENEWAL)
+            with suppress(Unavailable):
+                async with self._database.write() as tx:
+                    until = self._clock.now() + LEASE
+                    await tx.execute(
+                        jobs.update().where(*self._is(key), jobs.c.epoch == epoch).values(leased_until=until)
+                    )
+
     async def _release(self, key: str, epoch: int) -> None:
         async with self._database.write() as tx:
             await tx.execute(jobs.update().where(*self._is(key), jobs.c.epoch == epoch).values(state="free"))
@@ -217,18 +237,12 @@ class Consumer:
 
     async def _bury(self, delivery: Delivery, fault: AntinError) -> None:
         log.warning("dead-letter", group=self._group, offset=delivery.offset, code=fault.code)
-        why = {"code": fault.code, "found": fault.found, "expected": fault.expected, "remedy": fault.remedy}
+        event = delivery.identity
         async with self._database.write() as tx:
-            try:
-                identifier = str(delivery.event().id)
-            except Malformed:
-                # Named by its place in the log, so that it is buried once however often it is delivered.
-                place = f"{delivery.topic}/{delivery.partition}/{delivery.offset}"
-                identifier = str(uuid.uuid5(uuid.NAMESPACE_URL, place))
-            known = sa.select(inbox.c.event).where(inbox.c.consumer == self._group, inbox.c.event == identifier)
+            known = sa.select(inbox.c.event).where(inbox.c.consumer == self._group, inbox.c.event == event)
             if (await tx.execute(known)).first() is None:
-                await tx.execute(inbox.insert().values(consumer=self._group, event=identifier, at=self._clock.now()))
-                await self._outbox.bury(tx, self._group, delivery, why)
+                await tx.execute(inbox.insert().values(consumer=self._group, event=event, at=self._clock.now()))
+                await bury(tx, self._outbox, self._group, delivery, fault)
 
 
 async def break_leases(database: Database) -> None:

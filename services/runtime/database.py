@@ -177,16 +177,24 @@ class News:
 
     def __init__(self) -> None:
         self._waiting: set[asyncio.Future[None]] = set()
+        self._told = 0
+
+    def ticket(self) -> int:
+        """Taken before looking, and given to `wait`: what is told in between is not missed."""
+        return self._told
 
     def tell(self) -> None:
         """Something was committed."""
+        self._told += 1
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
         self._waiting.clear()
 
-    async def wait(self, seconds: float) -> None:
-        """Return at the next `tell`, at the latest after `seconds`."""
+    async def wait(self, seconds: float, *, since: int | None = None) -> None:
+        """Return at the next `tell` (after the ticket `since`), at the latest after `seconds`."""
+        if since is not None and since != self._told:
+            return
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.add(waiting)
         try:

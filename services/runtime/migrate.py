@@ -13,6 +13,7 @@ from alembic.runtime.migration import MigrationContext
 
 from services.runtime.database import Database, Schema
 
+_TURN = 0x6D696772617465
 _HERE = Path(__file__).parent / "migrations"
 
 
@@ -28,10 +29,16 @@ def _config(schema: Schema, connection: sa.Connection) -> Config:
 
 
 async def upgrade(database: Database, schemas: Iterable[Schema]) -> None:
-    """Run what has not been run yet."""
+    """Run what has not been run yet; processes that start together take turns."""
     async with database.engine.connect() as conn:
+        if not database.sqlite:
+            await conn.execute(sa.select(sa.func.pg_advisory_lock(_TURN)))
+            await conn.commit()
         for schema in schemas:
             await conn.run_sync(_to_head, schema)
+        if not database.sqlite:
+            await conn.execute(sa.select(sa.func.pg_advisory_unlock(_TURN)))
+            await conn.commit()
 
 
 def _to_head(connection: sa.Connection, schema: Schema) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,16 +12,18 @@ import uuid_utils
 from sqlalchemy.dialects import postgresql, sqlite
 
 from events.bus import Delivery
-from events.codec import to_structured
+from events.codec import to_message
 from events.envelope import Event
 from events.fact import Fact
-from events.flow import PARTITIONS, dead_letters_of, topic_of
+from events.flow import PARTITIONS, topic_of
 from events.local import Parked
 from events.values import EventId
 from services.runtime.clock import Clock
 from services.runtime.database import Database, News, Tx
 from services.runtime.tables import cursors, outbox, parked
 
+CHANNEL = "antin_outbox"
+"""PostgreSQL's notification of a commit that says something."""
 _OUTBOX_LOCK = 0x616E74696E  # "antin": commits that say something take turns, so that offsets appear in their order
 
 
@@ -66,39 +67,40 @@ class Outbox:
                 cause=cause.id if cause is not None else None,
                 traceparent=cause.traceparent if cause is not None else None,
             )
-            await self._append(tx, event.id, topic_of(fact.family), fact.key, event.type, to_structured(event))
+            headers, body = to_message(event)
+            await self.append(tx, topic_of(fact.family), fact.key, event.type, headers, body, event=str(event.id))
             said.append(event)
         return said
 
-    async def bury(self, tx: Tx, group: str, delivery: Delivery, why: Mapping[str, object]) -> None:
-        """Append a dead letter: the original bytes and why they could not be taken."""
-        letter = {
-            "topic": delivery.topic,
-            "partition": delivery.partition,
-            "offset": delivery.offset,
-            "key": delivery.key,
-            "attempts": delivery.attempt,
-            "error": why,
-            "original": base64.b64encode(delivery.body).decode(),
-        }
-        body = json.dumps(letter, ensure_ascii=False).encode()
-        await self._append(tx, new_id(), dead_letters_of(group), delivery.key, "vn.antin.dead-letter.v1", body)
-
-    async def _append(self, tx: Tx, event: str, topic: str, key: str, type_name: str, body: bytes) -> None:
+    async def append(
+        self,
+        tx: Tx,
+        topic: str,
+        key: str,
+        type_name: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        event: str | None = None,
+    ) -> None:
+        """Append any message: a fact, a retry, a dead letter."""
         if tx.conn.dialect.name == "postgresql":
             await tx.execute(sa.select(sa.func.pg_advisory_xact_lock(_OUTBOX_LOCK)))
         await tx.execute(
             outbox.insert().values(
-                event=str(event),
+                event=event or new_id(),
                 topic=topic,
                 partition=partition_of(key),
                 key=key,
                 type=type_name,
+                headers=json.dumps(headers, ensure_ascii=False),
                 body=body,
                 said_at=self._clock.now(),
             )
         )
         if self._news.tell not in tx.after_commit:
+            if tx.conn.dialect.name == "postgresql":
+                await tx.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
             tx.after_commit.append(self._news.tell)
 
     # The log of the embedded bus (events.local.Log)
@@ -112,7 +114,7 @@ class Outbox:
             .limit(limit)
         )
         async with self._database.read() as conn:
-            return [_delivery(row) for row in await conn.execute(query)]
+            return [delivery_of(row) for row in await conn.execute(query)]
 
     async def cursors(self, group: str) -> Mapping[str, int]:
         """The offset up to which the group is done, by topic."""
@@ -150,7 +152,7 @@ class Outbox:
         now = self._clock.now()
         async with self._database.read() as conn:
             rows = (await conn.execute(query)).all()
-        return [Parked(_delivery(row, row.attempt), (row.due - now).total_seconds()) for row in rows]
+        return [Parked(delivery_of(row, row.attempt), (row.due - now).total_seconds()) for row in rows]
 
     async def unpark(self, group: str, delivery: Delivery) -> None:
         """Forget a parked delivery: it is done."""
@@ -162,7 +164,14 @@ class Outbox:
         await self._news.wait(seconds)
 
 
-def _delivery(row: sa.Row[tuple[object, ...]], attempt: int = 1) -> Delivery:
+def delivery_of(row: sa.Row[tuple[object, ...]], attempt: int = 1) -> Delivery:
+    """A row of the outbox as the bus hands it on."""
     return Delivery(
-        topic=row.topic, partition=row.partition, offset=row.offset, key=row.key, body=bytes(row.body), attempt=attempt
+        topic=row.topic,
+        partition=row.partition,
+        offset=row.offset,
+        key=row.key,
+        headers=json.loads(row.headers),
+        body=bytes(row.body),
+        attempt=attempt,
     )

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from events.bus import Bus
+from events.bus import Bus, Step
 from events.errors import Refused, Unavailable
 from events.local import LocalBus
 from services.runtime import migrate, tables
@@ -28,6 +28,7 @@ from services.runtime.database import Database, News, Schema
 from services.runtime.openapi import documents
 from services.runtime.outbound import Outbound
 from services.runtime.outbox import Outbox, new_id
+from services.runtime.pressure import Pressure
 from services.runtime.web import Api, Route, edge
 
 log = structlog.get_logger()
@@ -46,6 +47,15 @@ class Timer:
 
 
 @dataclass(frozen=True)
+class Inlet:
+    """A topic on which the outside speaks to us, in its own form; only a bus that others can reach has it."""
+
+    group: str
+    topic: str
+    step: Step
+
+
+@dataclass(frozen=True)
 class Service:
     """What a service gives the process that runs it; made by its `wiring.build`."""
 
@@ -54,6 +64,8 @@ class Service:
     routes: Sequence[Route] = ()
     subscribers: Sequence[Subscriber] = ()
     timers: Sequence[Timer] = ()
+    inlets: Sequence[Inlet] = ()
+    loops: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     resources: Sequence[AbstractAsyncContextManager[Any]] = ()
 
 
@@ -106,12 +118,14 @@ async def running(
     port: int = 0,
     alone: bool = True,
     bus: Bus | None = None,
+    pressure: Pressure | None = None,
 ) -> AsyncIterator[str]:
     """Run services until the block ends; yields the base URL of their API.
 
     `alone`: this process is the only worker on the database, so leases of a dead predecessor are freed at once.
     """
     carrier = bus or LocalBus(platform.outbox)
+    gauge = pressure or Pressure(platform.database)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(platform.database.close)
         await migrate.upgrade(platform.database, [tables.schema, *(s for service in services for s in service.schemas)])
@@ -130,11 +144,16 @@ async def running(
                 listen = partial(carrier.listen, subscriber.group, subscriber.topics, consumer.step)
                 loops.append(asyncio.create_task(_forever(subscriber.group, listen), name=subscriber.group))
             loops.extend(asyncio.create_task(_regularly(timer), name=timer.name) for timer in service.timers)
+            loops.extend(asyncio.create_task(_forever(name, loop), name=name) for name, loop in service.loops.items())
+            for inlet in service.inlets if bus is not None else ():
+                listen = partial(carrier.listen, inlet.group, [inlet.topic], inlet.step)
+                loops.append(asyncio.create_task(_forever(inlet.group, listen), name=inlet.group))
+        loops.append(asyncio.create_task(_regularly(Timer("pressure", gauge.every, gauge.measure)), name="pressure"))
         stack.push_async_callback(_stop, loops)
 
-        routes = [route for service in services for route in service.routes]
+        routes = [*(route for service in services for route in service.routes), gauge.route()]
         app = web.Application(middlewares=[edge], client_max_size=1 << 20)
-        Api(routes, platform.database, keyring, platform.clock).mount(app)
+        Api(routes, platform.database, keyring, platform.clock, gauge).mount(app)
         documents(app, routes, loops)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE)
         await runner.setup()

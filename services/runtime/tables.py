@@ -19,6 +19,7 @@ outbox = sa.Table(
     sa.Column("partition", sa.Integer, nullable=False),
     sa.Column("key", sa.String(80), nullable=False),
     sa.Column("type", sa.String(120), nullable=False),
+    sa.Column("headers", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("said_at", Instant, nullable=False),
     sa.Index("runtime_outbox_by_key", "topic", "key"),
@@ -49,6 +50,27 @@ parked = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("due", Instant, nullable=False),
     sa.Column("why", sa.String(64), nullable=False),
+)
+
+waiting = sa.Table(
+    "runtime_waiting",
+    metadata,
+    sa.Column("n", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("consumer", sa.String(40), nullable=False),
+    sa.Column("event", sa.String(36), nullable=False),
+    sa.Column("key", sa.String(80), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("due", Instant, nullable=False),
+    sa.Column("why", sa.String(64), nullable=False),
+    sa.UniqueConstraint("consumer", "event", name="runtime_waiting_once"),
+    sa.Index("runtime_waiting_by_key", "consumer", "key", "n"),
+)
+
+redriven = sa.Table(
+    "runtime_redriven",
+    metadata,
+    sa.Column("letter", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", Instant, nullable=False),
 )
 
 jobs = sa.Table(

@@ -8,7 +8,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 import structlog
@@ -76,6 +76,7 @@ class Route:
     `body`: the JSON body's model; `parts`: names of multipart file parts, `body` is then the JSON part `body_part`.
     `raw`: media types taken as they are (Call.raw). `writes`: runs in one transaction and honours Idempotency-Key.
     `prepare`: runs before the transaction (slow checks, blobs); its result is Call.prepared. `limit`: bytes.
+    `intake`: brings new work, and is refused while too much waits (services.runtime.pressure).
     `once`: members of the answer that are shown the first time only and never remembered (secrets).
     """
 
@@ -99,6 +100,7 @@ class Route:
     once: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     internal: bool = False
+    intake: bool = False
 
 
 def problem(fault: AntinError, status: int, instance: str) -> dict[str, Any]:
@@ -122,10 +124,26 @@ def status_of(fault: AntinError) -> int:
     return 503 if isinstance(fault, Unavailable) else 400
 
 
+class Gauge(Protocol):
+    """Knows how much waits (services.runtime.pressure)."""
+
+    def admit(self) -> None:
+        """Raises Refused (429) or Unavailable (503) when no new work can be taken."""
+        ...
+
+
 class Api:
     """Turns routes into an aiohttp application."""
 
-    def __init__(self, routes: Iterable[Route], database: Database, keyring: Keyring, clock: Clock) -> None:
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        database: Database,
+        keyring: Keyring,
+        clock: Clock,
+        gauge: Gauge | None = None,
+    ) -> None:
+        self._gauge = gauge
         self.routes = tuple(routes)
         self._database = database
         self._keyring = keyring
@@ -144,6 +162,8 @@ class Api:
 
     async def _answer(self, route: Route, request: web.Request) -> web.Response:
         caller = self._keyring.admit(request.headers.get(hdrs.AUTHORIZATION), route.access)
+        if route.intake and self._gauge is not None:
+            self._gauge.admit()
         call = await _read(route, request, caller)
         if not route.writes:
             return _response(await route.handler(call))
@@ -325,7 +345,7 @@ async def edge(request: web.Request, handler: Callable[[web.Request], Awaitable[
         response = await handler(request)
     except AntinError as fault:
         status = status_of(fault)
-        headers = {"Retry-After": str(int(getattr(fault, "retry_after", None) or 2))} if status == 503 else {}
+        headers = {"Retry-After": str(int(getattr(fault, "retry_after", None) or 2))} if status in (429, 503) else {}
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         response = _response(Reply(problem(fault, status, instance), status, PROBLEM, headers))

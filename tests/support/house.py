@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 
 from cli.client import Client, Failed
+from cli.composition import Running, at_work, free_port
 from cli.demo import outside_of
-from cli.embedded import Embedded, embedded, free_port
 from events.envelope import Event
 from events.fact import Fact
 from events.flow import TOPICS
@@ -43,7 +43,7 @@ class House:
     """A running house."""
 
     world: World
-    running: Embedded
+    running: Running
     receiver: Receiver
     client: Client
 
@@ -151,7 +151,7 @@ async def house(folder: Path) -> AsyncIterator[House]:
     hook = free_port()
     async with (
         World(folder / "lab", port) as world,
-        embedded(folder / "data", outside_of(world), allow=[f"127.0.0.1:{hook}"], environment={}) as running,
+        at_work(folder / "data", outside_of(world), allow=[f"127.0.0.1:{hook}"], environment={}) as running,
         Receiver(port=hook) as receiver,
         aiohttp.ClientSession() as session,
     ):
