@@ -23,7 +23,7 @@ class Client:
     """Bearer key, JSON in and out. `patient`: lost connections and 503 are tried again with the same key."""
 
     def __init__(self, url: str, key: str, session: aiohttp.ClientSession, *, patient: bool = False) -> None:
-        self._url = url
+        self.url = url
         self._headers = {"Authorization": f"Bearer {key}"}
         self._session = session
         self._patient = patient
@@ -57,7 +57,7 @@ class Client:
 
     async def _send(self, method: str, path: str, data: Any, headers: Mapping[str, str]) -> bytes:
         async with self._session.request(
-            method, self._url + path, data=data, headers={**self._headers, **headers}
+            method, self.url + path, data=data, headers={**self._headers, **headers}
         ) as reply:
             body = await reply.read()
             if reply.status >= 400:

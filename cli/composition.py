@@ -60,6 +60,7 @@ class Composition:
     platform: Platform
     services: Sequence[Service]
     bus: KafkaBus | None
+    owner: str | None
     pressure: Pressure
     on: str
 
@@ -149,7 +150,7 @@ def compose(
         services.append(_relay(platform, KafkaSpeaker(broker)))
     kept = f"S3 bucket {blobs.bucket}" if blobs.bucket else "files"
     on = f"{'Kafka' if broker else 'embedded bus'}, {'SQLite' if database.sqlite else 'PostgreSQL'}, {kept}"
-    return Composition(platform, services, bus, pressure, on)
+    return Composition(platform, services, bus, broker.instance if broker else None, pressure, on)
 
 
 def _relay(platform: Platform, speaker: KafkaSpeaker) -> Service:
@@ -197,6 +198,7 @@ async def at_work(
             alone=alone,
             bus=made.bus,
             pressure=made.pressure,
+            owner=made.owner,
         ) as url:
             yield Running(url, made.platform, installation, tuple(one.name for one in made.services), made.on)
 

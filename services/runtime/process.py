@@ -119,9 +119,11 @@ async def running(
     alone: bool = True,
     bus: Bus | None = None,
     pressure: Pressure | None = None,
+    owner: str | None = None,
 ) -> AsyncIterator[str]:
     """Run services until the block ends; yields the base URL of their API.
 
+    `owner`: names this process over restarts, so that it may take up its own leases; two must not share a name.
     `alone`: this process is the only worker on the database, so leases of a dead predecessor are freed at once.
     """
     carrier = bus or LocalBus(platform.outbox)
@@ -137,7 +139,7 @@ async def running(
                 await stack.enter_async_context(resource)
 
         loops: list[asyncio.Task[None]] = []
-        owner = new_id()
+        owner = owner or new_id()
         for service in services:
             for subscriber in service.subscribers:
                 consumer = Consumer(subscriber, platform.database, platform.outbox, platform.clock, owner)

@@ -9,33 +9,27 @@ import random
 import signal
 import sqlite3
 import sys
-import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from cli.client import Client, Failed
-from events.codec import from_structured
+from cli.client import Client
+from events.codec import from_message
 from events.envelope import Event
 from events.fact import Fact
 from lab.client import Lab
-from lab.people import citizen
 from lab.receiver import Receiver
-from services.runtime.clock import SystemClock
-from tests.support.pdfs import minimal
 from tests.support.ports import free_port
+from tests.support.traffic import SLOTS, Balance, Traffic, balance
 from tests.support.waiting import until
 
 CONTRACTS = int(os.environ.get("KILL_CONTRACTS", "200"))
-SLOTS = ("first", "second")
-AT_ONCE = 16
 
 
 @dataclass
@@ -150,10 +144,12 @@ async def test_random_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> N
             client = Client(f"http://127.0.0.1:{port}", key, session, patient=True)
             hooked = await client.post("/v1/webhooks", {"url": receiver.url})
             receiver.secret = hooked["secret"]
-            people = await _bound(lab, client, tmp_path)
+            traffic = Traffic(lab, client, CONTRACTS)
+            identity = json.loads((tmp_path / "data" / "secrets" / "identity-key.jwk").read_text())
+            await traffic.begin({name: value for name, value in identity.items() if name != "d"}, client.url)
             killer = asyncio.create_task(victim.be_killed(chance))
             try:
-                await _all_contracts(lab, client, people)
+                await traffic.run()
             finally:
                 killer.cancel()
                 await asyncio.gather(killer, return_exceptions=True)
@@ -170,7 +166,8 @@ async def test_random_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> N
 
             await until(delivered, what="every webhook", seconds=120)
             await victim.stop()
-        _nothing_lost(_events(tmp_path), people)
+        found = balance(_events(tmp_path), CONTRACTS)
+        assert found == Balance(CONTRACTS * len(SLOTS), CONTRACTS * len(SLOTS), 0, 0, ())
         assert not receiver.refused
         bodies = Counter((received.id, received.body) for received in receiver.received)
         assert len({message for message, _ in bodies}) == len(bodies), "a retried webhook had other bytes"
@@ -196,98 +193,8 @@ async def _ready(lab: Lab) -> dict[str, Any]:
 def _events(folder: Path) -> list[Event[Fact]]:
     with sqlite3.connect(f"file:{folder / 'data' / 'antin.db'}?mode=ro", uri=True) as books:
         rows = books.execute(
-            "SELECT body FROM runtime_outbox WHERE topic NOT LIKE '%.dlq' ORDER BY \"offset\""
+            "SELECT headers, body FROM runtime_outbox WHERE topic NOT LIKE '%.dlq' ORDER BY \"offset\""
         ).fetchall()
         dead = books.execute("SELECT body FROM runtime_outbox WHERE topic LIKE '%.dlq'").fetchall()
     assert dead == [], dead[0]
-    return [from_structured(row[0]) for row in rows]
-
-
-async def _bound(lab: Lab, client: Client, folder: Path) -> dict[str, str]:
-    """Two citizens with certificates, before the killing begins."""
-    installation = json.loads((folder / "data" / "secrets" / "identity-key.jwk").read_text())
-    public = {name: value for name, value in installation.items() if name != "d"}
-    await lab.connect(client._url, public)
-    people = {slot: await lab.verify_citizen(citizen(i)) for i, slot in enumerate(SLOTS)}
-    for subject in people.values():
-
-        async def issued(subject: str = subject) -> bool:
-            found = (await client.get(f"/v1/applications?identity={subject}"))["applications"]
-            return any(one["state"] == "issued" for one in found)
-
-        await until(issued, what="a certificate")
-        one = (await client.get(f"/v1/applications?identity={subject}"))["applications"][-1]
-        activation = await lab.step_up(subject, "confirm-certificate", one["certificate"], one["application"])
-        await client.post(f"/v1/applications/{one['application']}/confirm", {"activation": activation})
-    return people
-
-
-async def _all_contracts(lab: Lab, client: Client, people: dict[str, str]) -> None:
-    """Send, approve and see through every contract, some at once."""
-    places = asyncio.Semaphore(AT_ONCE)
-
-    async def one(index: int) -> None:
-        async with places:
-            await _contract(lab, client, people, index)
-
-    await asyncio.gather(*(one(index) for index in range(CONTRACTS)))
-
-
-async def _contract(lab: Lab, client: Client, people: dict[str, str], index: int) -> None:
-    deadline = (SystemClock().now() + timedelta(days=3)).isoformat()
-    parties = [{"slot": slot, "identity": people[slot], "order": order} for order, slot in enumerate(SLOTS, 1)]
-    asked = {"title": f"Contract {index}", "parties": parties, "deadline": deadline, "send": True}
-    pdf = minimal(f"Contract number {index}")
-    once = str(uuid.uuid4())
-    while True:
-        try:
-            made = await client.upload("/v1/contracts", asked, pdf, once=once)
-            break
-        except Failed as fault:
-            if fault.code != "party-without-certificate":  # the contracts have not heard of it yet
-                raise
-            await asyncio.sleep(0.2)
-    for slot in SLOTS:
-        view = await _seen(client, made["id"], lambda found, slot=slot: slot in found["waiting_for"])
-        shown = view["revision"]
-        activation = await lab.step_up(people[slot], "sign", shown, f"{made['id']}/{slot}")
-        confirmation = {"activation": activation, "shown": shown}
-        try:
-            await client.post(f"/v1/contracts/{made['id']}/slots/{slot}/confirm", confirmation, once=str(uuid.uuid4()))
-        except Failed as fault:
-            # Killed between commit and answer, and asked again: it was taken the first time.
-            if fault.code not in ("activation-used", "not-due"):
-                raise
-    await _seen(client, made["id"], lambda found: found["state"] == "completed")
-
-
-async def _seen(client: Client, identifier: str, enough: Any) -> dict[str, Any]:
-    """The contract once it is so."""
-    for _ in range(6000):
-        found: dict[str, Any] = await client.get(f"/v1/contracts/{identifier}")
-        if enough(found):
-            return found
-        assert found["state"] in ("sent", "completed"), found
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"waited in vain for {identifier}: {found}")
-
-
-def _nothing_lost(events: list[Event[Fact]], people: dict[str, str]) -> None:
-    assert len({event.id for event in events}) == len(events)
-    count = Counter(
-        (event.fact.name(), event.fact.key, getattr(event.fact, "slot", ""))
-        for event in events
-        if event.fact.family in ("contract", "signing", "verification")
-    )
-    contracts = {key for name, key, _ in count if name == "ContractSent"}
-    assert len(contracts) == CONTRACTS
-    for name in ("PartyConfirmed", "SigningRequested", "DocumentSigned", "SignatureVerified"):
-        once = {(key, slot): n for (found, key, slot), n in count.items() if found == name}
-        assert once == {(key, slot): 1 for key in contracts for slot in SLOTS}, name
-    assert {key: n for (name, key, _), n in count.items() if name == "ContractCompleted"} == dict.fromkeys(contracts, 1)
-    unwanted = {"SigningRefused", "SignatureRejected", "ContractVoided", "ContractExpired"}
-    assert not [name for name, _, _ in count if name in unwanted]
-    for contract in contracts:
-        order = [event.fact.name() for event in events if event.fact.key == contract]
-        assert order[0] == "ContractSent"
-        assert order[-1] == "ContractCompleted"
+    return [from_message(json.loads(row[0]), row[1]) for row in rows]
