@@ -1,0 +1,5 @@
+"""Fixtures that every test may ask for."""
+
+from tests.support.real import real_kafka, real_postgres, real_s3
+
+__all__ = ["real_kafka", "real_postgres", "real_s3"]
