@@ -139,6 +139,9 @@ _WAITS = (
     "database or disk is full",
 )
 
+_PASSING = ("08", "40", "53", "55P03", "57P", "58")
+"""SQLSTATE classes of PostgreSQL that pass: connection, rollback for others' sake, resources, starting and stopping."""
+
 
 def _as_unavailable(fault: Exception) -> Exception:
     """Faults of the connection are waits; faults of the statement are bugs and stay what they are."""
@@ -146,6 +149,7 @@ def _as_unavailable(fault: Exception) -> Exception:
         fault.connection_invalidated
         or isinstance(fault, sa.exc.InterfaceError)
         or any(sign in str(fault.orig).lower() for sign in _WAITS)
+        or str(getattr(fault.orig, "sqlstate", "") or "").startswith(_PASSING)
     )
     if lost or isinstance(fault, PoolTimeout | TimeoutError | ConnectionError):
         return Unavailable(
