@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 import asyncpg
@@ -94,7 +94,8 @@ class Relay:
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
             raise _silent(fault) from fault
         finally:
-            connection.terminate()
+            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await connection.close(timeout=2)
 
     def _over(self, _: object) -> None:
         self._lost = True

@@ -78,7 +78,7 @@ class Traffic:
                     raise
                 await asyncio.sleep(0.2)
         for slot in SLOTS:
-            view = await self._seen(made["id"], lambda found, slot=slot: slot in found["waiting_for"])
+            view = await self._seen(made["id"], _turn_of(slot))
             shown = view["revision"]
             activation = await self.lab.step_up(self.people[slot], "sign", shown, f"{made['id']}/{slot}")
             confirmation = {"activation": activation, "shown": shown}
@@ -164,3 +164,7 @@ def _in_order(names: Sequence[str]) -> bool:
     rank = {"SigningRequested": 0, "DocumentSigned": 1, "SignatureVerified": 2}
     steps = [rank[name] for name in names if name in rank]
     return names[-1] == "ContractCompleted" and steps == [0, 1, 2] * len(SLOTS)
+
+
+def _turn_of(slot: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda found: slot in found["waiting_for"]

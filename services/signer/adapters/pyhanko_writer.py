@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import count
@@ -80,6 +81,9 @@ class _TooLarge(Exception):
     """The hole is too small."""
 
 
+_THREADS = 2 * (os.cpu_count() or 1)
+
+
 class PyhankoWriter:
     """A `PadesWriter` on pyHanko's PDF and CMS layers; it fetches nothing itself.
 
@@ -90,6 +94,8 @@ class PyhankoWriter:
         self._keys = keys
         self._authority = authority
         self._status = status
+        # Threads of our own: while they wait for the key store, the store needs one of the loop's.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="pades")
 
     async def sign(self, pdf: bytes, order: SigningOrder, evidence: Evidence) -> SignedRevision:
         """Sign `pdf` as ordered and check the result before giving it out (ETSI EN 319 142-1 clause 6.3).
@@ -135,11 +141,12 @@ class PyhankoWriter:
         # The signer's certificate counts twice: its issuer's name stands in the signed attributes and the signer id.
         certificates = sum(len(item) for item in (*order.chain, order.chain[0]))
         room = SIGNATURE_ROOM + certificates + (self._authority.room if stamped_time else 0)
-        opened = await _off_loop(_prepare_signature, pdf, order, 2 * room)
+        opened = await _off_loop(self._threads, _prepare_signature, pdf, order, 2 * room)
         loop = asyncio.get_running_loop()
         signer = KeyStoreSigner(order, opened, self._keys, loop)
         content: cms.ContentInfo = await _off_loop(
-            lambda: asyncio.run(signer.async_sign(opened.prepared.document_digest, "sha256", use_pades=True))
+            self._threads,
+            lambda: asyncio.run(signer.async_sign(opened.prepared.document_digest, "sha256", use_pades=True)),
         )
         material = Evidence()
         if stamped_time:
@@ -150,17 +157,17 @@ class PyhankoWriter:
             )
             if order.level in (BaselineLevel.LT, BaselineLevel.LTA):
                 material = await self._status.evidence(token.path)
-        signed = await _off_loop(lambda: opened.fill(content.dump()))
+        signed = await _off_loop(self._threads, lambda: opened.fill(content.dump()))
         start, end = opened.gap
         return signed, bytes.fromhex(signed[start + 1 : end - 1].decode("ascii")), material
 
     async def _prolong(self, signed: bytes, contents: bytes, evidence: Evidence, *, closed: bool) -> bytes:
         """Add the DSS in a revision of its own and, if `closed`, a document timestamp over it."""
         while True:
-            output: bytes = await _off_loop(_add_dss, signed, contents, evidence)
+            output: bytes = await _off_loop(self._threads, _add_dss, signed, contents, evidence)
             if not closed:
                 return output
-            opened = await _off_loop(_prepare_timestamp, output, 2 * self._authority.room)
+            opened = await _off_loop(self._threads, _prepare_timestamp, output, 2 * self._authority.room)
             token = await self._authority.timestamp(Digest("sha256:" + opened.prepared.document_digest.hex()))
             # An authority may sign its next token with another certificate: then its material has to be in, too.
             more = evidence + await self._status.evidence(token.path)
@@ -168,7 +175,7 @@ class PyhankoWriter:
                 evidence = more
                 continue
             try:
-                closing: bytes = await _off_loop(opened.fill, token.der)
+                closing: bytes = await _off_loop(self._threads, opened.fill, token.der)
                 return closing
             except _TooLarge:
                 continue
@@ -228,7 +235,7 @@ class KeyStoreSigner(Signer):
         return await asyncio.wrap_future(asked)
 
 
-async def _off_loop(work: Callable[..., Any], *arguments: Any) -> Any:
+async def _off_loop(threads: ThreadPoolExecutor, work: Callable[..., Any], *arguments: Any) -> Any:
     """Run PDF or CMS work in a thread; what the libraries raise becomes one of our errors.
 
     Raises:
@@ -243,7 +250,7 @@ async def _off_loop(work: Callable[..., Any], *arguments: Any) -> Any:
         except (SigningError, *documents.LIBRARY_FAULTS) as fault:
             raise documents.damaged(f"a PDF that cannot be extended ({type(fault).__name__})") from fault
 
-    return await asyncio.to_thread(guarded)
+    return await asyncio.get_running_loop().run_in_executor(threads, guarded)
 
 
 def _prepare_signature(pdf: bytes, order: SigningOrder, room: int) -> _Open:
