@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= var/demo
 CONTRACT ?=
+BUS ?= local
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo serve check test regen lock bench clean prerequisites
+.PHONY: help setup setup-dev demo serve check test test-real kafka postgres s3 regen lock bench bench-crash bench-line clean prerequisites
 
 help: ## what each target does
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 prerequisites:
 	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "antin needs Python 3.11 or newer; found none. Install it: sudo apt-get install python3 python3-venv" >&2; exit 1; }
@@ -34,8 +35,8 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.lock
 	@touch $@
 
-demo: setup ## the main job: identities to certificates to a contract signed by three, verified and notified
-	@$(BIN)/antin demo --out "$(OUT)" $(if $(CONTRACT),--contract "$(CONTRACT)")
+demo: setup ## the main job: identities to certificates to a contract signed by three, verified and notified; BUS=kafka runs it on Kafka, PostgreSQL and S3
+	@$(if $(filter kafka,$(BUS)),$(BIN)/python -m tools.real.demo,$(BIN)/antin demo) --out "$(OUT)" $(if $(CONTRACT),--contract "$(CONTRACT)")
 
 serve: setup ## keep it running on loopback with its HTTP API
 	@$(BIN)/antin serve
@@ -47,14 +48,32 @@ check: setup-dev ## format, lint, types, import rules, generated files
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m tools.regen --check
 
-test: setup-dev ## every test
-	@$(BIN)/pytest -n 2 --dist worksteal
+test: setup-dev ## every test that needs no server of its own
+	@$(BIN)/pytest -n 2 --dist worksteal -m "not real"
+
+test-real: setup-dev ## the tests on real Kafka, PostgreSQL and S3, which are started on free ports and stopped again
+	@ANTIN_REAL=1 $(BIN)/pytest -n 0 -m real
+
+kafka: setup-dev ## Apache Kafka on loopback, by Maven, until Ctrl+C
+	@$(BIN)/python -m tools.real kafka
+
+postgres: setup-dev ## a throw-away PostgreSQL on loopback, until Ctrl+C
+	@$(BIN)/python -m tools.real postgres
+
+s3: setup-dev ## an S3 server on loopback, until Ctrl+C
+	@$(BIN)/python -m tools.real s3
 
 regen: setup-dev ## write schemas/ anew from events/ and the routes
 	@$(BIN)/python -m tools.regen
 
 bench: setup-dev ## figures: tables for people, var/bench/*.json for machines
 	@$(BIN)/python -m bench.lock_to_refusal
+
+bench-crash: setup-dev ## kill every process, the broker and the database while 1,000 contracts flow: var/bench/crash.json
+	@$(BIN)/python -m bench.crash
+
+bench-line: setup-dev ## contracts a second and the share of each stage, embedded and on Kafka: var/bench/line.json
+	@$(BIN)/python -m bench.line
 
 lock: setup-dev ## pin requirements/*.in anew
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --generate-hashes --universal --python-version 3.11 requirements/run.in -o requirements/run.lock

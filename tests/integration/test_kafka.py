@@ -207,7 +207,11 @@ async def test_topics_are_created_once_and_differences_are_named(line):
     await admin.start()
     try:
         await admin.delete_topics([flow.dead_letters_of(line.group)])
-        assert f"{flow.dead_letters_of(line.group)}: missing" in await check_topics(line.broker)
+
+        async def named() -> bool:
+            return f"{flow.dead_letters_of(line.group)}: missing" in await check_topics(line.broker)
+
+        await until(named, what="the missing topic to be named", seconds=60)
     finally:
         await admin.close()
     other = Broker(line.broker.bootstrap, replication=3)
