@@ -32,10 +32,11 @@ from services.runtime.shelf import SqlShelf
 from services.runtime.web import Route
 from services.signer import wiring as signer
 from services.signer.settings import SignerSettings
+from services.timeline import wiring as timeline
 from services.verifier import wiring as verifier
 from services.verifier.settings import VerifierSettings
 
-SERVICES = ("ca_bridge", "contracts", "notifier", "signer", "verifier")
+SERVICES = ("ca_bridge", "contracts", "notifier", "signer", "timeline", "verifier")
 PLACES = ("outside", "database", "blobs", "kafka", "intake")
 RUNNABLE = (*SERVICES, relay.NAME)
 """What `antin run` can run; the relay only with Kafka."""
@@ -140,6 +141,7 @@ def compose(
         "verifier": lambda: verifier.build(
             platform, from_environment(VerifierSettings, "verifier", environment, anchors=outside.anchors)
         ),
+        "timeline": lambda: timeline.build(platform, broker),
         "notifier": lambda: notifier.build(
             platform,
             from_environment(NotifierSettings, "notifier", environment, key_file=installation.secrets / "webhook-key"),

@@ -1,0 +1,1 @@
+"""The only place of the timeline that knows a library."""
