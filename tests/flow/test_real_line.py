@@ -37,6 +37,7 @@ async def _good(line: RealLine, contracts: int) -> None:
         return (await line.log_differs(await line.events()))[0] == []
 
     await until(agrees, what="the topics to hold what the outbox holds", seconds=60)
+    assert await line.timeline_differs() == []
 
 
 async def test_a_signer_that_stalls_in_the_middle_of_signing_is_fenced(

@@ -43,6 +43,7 @@ PROCESSES: dict[str, tuple[str, ...]] = {
     "verifier-2": ("verifier",),
     "notifier": ("notifier",),
     "relay": ("relay",),
+    "timeline": ("timeline",),
 }
 FAMILIES = [topic.name for topic in TOPICS.values()]
 
@@ -124,6 +125,7 @@ class RealLine:
     receiver: Receiver
     processes: dict[str, Process]
     client: Client
+    timeline: Client
 
     @property
     def data(self) -> Path:
@@ -137,7 +139,7 @@ class RealLine:
         await found.begin({name: value for name, value in identity.items() if name != "d"}, self.client.url)
         return found
 
-    async def rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    async def rows(self, query: sa.Select[Any] | sa.TextClause) -> Sequence[sa.Row[Any]]:
         """What the database says."""
         database = Database(self.postgres.url)
         try:
@@ -188,6 +190,29 @@ class RealLine:
             wanted.setdefault(f"{TOPICS[event.fact.family].name} {event.key}", []).append(str(event.id))
         keys = [key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key)]
         return ([f"the topics differ from the outbox for {len(keys)} keys"] if keys else []), repeats
+
+    async def timeline_differs(self, seconds: float = 120.0) -> list[str]:
+        """Contracts whose state the timeline tells otherwise than the database, once it has had time to hear all."""
+        differ: set[str] = set()
+
+        async def same() -> bool:
+            rows = await self.rows(sa.text("SELECT id, state FROM contracts_contracts"))
+            found: dict[str, str] = {}
+            after = ""
+            while True:
+                page = await self.timeline.get(f"/v1/timeline/contracts{after}")
+                found |= {one["contract"]: one["state"] for one in page["contracts"]}
+                if page.get("next") is None:
+                    break
+                after = f"?after={page['next']}"
+            known = {row.id: row.state for row in rows}
+            differ.clear()
+            differ.update(key for key in known.keys() | found.keys() if known.get(key) != found.get(key))
+            return not differ
+
+        with suppress(AssertionError):
+            await until(same, what="the timeline to agree", seconds=seconds)
+        return [f"the timeline differs from the database for {len(differ)} contracts"] if differ else []
 
     async def all_up(self, *, settle: bool = True) -> None:
         """Start again what has ended: a process whose database is away at its start ends, and its keeper starts it."""
@@ -260,7 +285,7 @@ async def real_line(
             return Client(f"http://127.0.0.1:{ports[home]}", key, session, patient=True)
 
         receiver.secret = (await client("notifier").post("/v1/webhooks", {"url": receiver.url}))["secret"]
-        yield RealLine(folder, kafka, postgres, s3, lab, receiver, running, client("contracts"))
+        yield RealLine(folder, kafka, postgres, s3, lab, receiver, running, client("contracts"), client("timeline"))
 
 
 async def _ready(lab: Lab) -> dict[str, Any]:
