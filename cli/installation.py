@@ -105,7 +105,9 @@ class KafkaPlace(Settings):
     ca_file: Path | None = Field(None, description="trusted roots of the broker, PEM; without it the machine's")
     replication: int = Field(1, ge=1, le=9, description="copies of each topic: 3 where there are three brokers")
     instance: str | None = Field(
-        None, description="name of this process among its group over restarts (static membership), else none"
+        None,
+        pattern=r"^[a-z0-9-]{1,36}$",
+        description="name of this process among its group over restarts (static membership), else none",
     )
 
     def broker(self) -> Broker | None:

@@ -195,16 +195,21 @@ changes nothing.
 
 
 def _settings() -> str:
-    from cli.installation import Outside
+    from cli.installation import BlobsPlace, DatabasePlace, KafkaPlace, Outside
     from services.ca_bridge.settings import CaBridgeSettings
     from services.contracts.settings import ContractsSettings
     from services.notifier.settings import NotifierSettings
+    from services.runtime.pressure import Limits
     from services.signer.settings import SignerSettings
     from services.verifier.settings import VerifierSettings
 
     parts = [_SETTINGS_HEAD]
     for name, kind in (
         ("outside", Outside),
+        ("database", DatabasePlace),
+        ("blobs", BlobsPlace),
+        ("kafka", KafkaPlace),
+        ("intake", Limits),
         ("ca_bridge", CaBridgeSettings),
         ("contracts", ContractsSettings),
         ("signer", SignerSettings),
@@ -216,13 +221,15 @@ def _settings() -> str:
             "",
             inspect.cleandoc(kind.__doc__ or ""),
             "",
-            "| name | default | bounds |",
-            "|---|---|---|",
+            "| name | default | bounds | |",
+            "|---|---|---|---|",
         ]
         for field, info in kind.model_fields.items():
             default = "required" if info.is_required() else f"`{_shown(info.default)}`"
             bounds = ", ".join(filter(None, map(_bound, info.metadata)))
-            rows.append(f"| `ANTIN_{name.upper()}__{field.upper()}` | {default} | {bounds} |")
+            rows.append(
+                f"| `ANTIN_{name.upper()}__{field.upper()}` | {default} | {bounds} | {info.description or ''} |"
+            )
         parts.append("\n".join(rows))
     return "\n\n".join(parts) + "\n"
 
@@ -241,7 +248,7 @@ _SETTINGS_HEAD = """# Settings
 
 Made by `make regen` from the settings of each service. A setting is an environment variable `ANTIN_<SERVICE>__<NAME>`;
 lists are JSON. Names that nobody knows and values that do not fit are all reported at once; `antin serve --check`
-checks and stops. Secrets are files with mode 0600, named by settings that end in `_FILE`.
+and `antin run NAME --check` check and stop. Secrets are files with mode 0600, named by settings that end in `_FILE`.
 
 `antin serve` makes its own secrets in `<data>/secrets/` and runs the toy outside world; with `--no-lab` the outside is
 named by `ANTIN_OUTSIDE__*`. What is marked required is filled in by `antin serve` unless you set it."""

@@ -70,6 +70,8 @@ class FaustTables:
             topic_replication_factor=self._broker.replication,
             consumer_auto_offset_reset="earliest",
             topic_disable_leader=True,
+            broker_session_timeout=10.0,  # a worker that was killed is missed this long
+            broker_heartbeat_interval=2.0,
             loop=asyncio.get_running_loop(),
         )
         self._contracts = app.Table("contracts", partitions=PARTITIONS)
