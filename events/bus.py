@@ -1,7 +1,7 @@
 """Ports of the bus: what a consumer is given, and what a transport must promise.
 
-Promises, held by one suite on every transport (tests/ports/test_promises.py): what was said is durable; events of one key
-are delivered in the order they were said; delivery is at least once, again after a crash; an event that must wait
+Promises, held by one suite on every transport (tests/ports/test_promises.py): what was said is durable; events of one
+key are delivered in the order they were said; delivery is at least once, again after a crash; an event that must wait
 holds back only its own key.
 """
 

@@ -18,7 +18,7 @@ KINDS = {"kafka": Kafka, "postgres": Postgres, "s3": S3}
 
 
 def main() -> int:
-    """Start, say with which settings Antin uses them, wait, stop; 0 when stopped on request, 1 when one cannot be had."""
+    """Start, say with which settings Antin uses them, wait, stop; 1 when one cannot be had."""
     parser = argparse.ArgumentParser(prog="python -m tools.real", description=__doc__)
     parser.add_argument("which", choices=[*KINDS, "all"])
     parser.add_argument("--folder", type=Path, default=Path("var/real"), help="where data and logs are kept")
