@@ -84,11 +84,6 @@ class Database:
         else:
             self._writer = self._reader = create_async_engine(self.url, pool_size=10, max_overflow=10, pool_timeout=60)
 
-    @property
-    def engine(self) -> AsyncEngine:
-        """The writing engine, for migrations."""
-        return self._writer
-
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Tx]:
         """A transaction that commits when the block ends and leaves no trace when it raises.
@@ -107,6 +102,22 @@ class Database:
             raise other from fault
         for action in tx.after_commit:
             action()
+
+    @asynccontextmanager
+    async def migrating(self) -> AsyncIterator[AsyncConnection]:
+        """A connection whose transactions are the migrations' own.
+
+        Raises:
+            Unavailable: the database cannot be reached.
+        """
+        try:
+            async with self._writer.connect() as conn:
+                yield conn
+        except (DBAPIError, PoolTimeout, TimeoutError, ConnectionError) as fault:
+            other = _as_unavailable(fault)
+            if other is fault:
+                raise
+            raise other from fault
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

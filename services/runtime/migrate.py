@@ -30,7 +30,7 @@ def _config(schema: Schema, connection: sa.Connection) -> Config:
 
 async def upgrade(database: Database, schemas: Iterable[Schema]) -> None:
     """Run what has not been run yet; processes that start together take turns."""
-    async with database.engine.connect() as conn:
+    async with database.migrating() as conn:
         if not database.sqlite:
             await conn.execute(sa.select(sa.func.pg_advisory_lock(_TURN)))
             await conn.commit()
@@ -55,11 +55,11 @@ async def differences(database: Database, schema: Schema) -> list[object]:
         )
         return list(compare_metadata(context, schema.metadata))
 
-    async with database.engine.connect() as conn:
+    async with database.migrating() as conn:
         return await conn.run_sync(compare)
 
 
 async def write_revision(database: Database, schema: Schema, message: str) -> None:
     """Write a new migration file from the difference between model and database (for developers)."""
-    async with database.engine.connect() as conn:
+    async with database.migrating() as conn:
         await conn.run_sync(lambda sync: command.revision(_config(schema, sync), message, autogenerate=True))

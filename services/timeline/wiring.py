@@ -24,7 +24,7 @@ def build(platform: Platform, broker: Broker | None = None) -> Service:
         from services.timeline.adapters.stream import FaustTables
 
         stream = FaustTables(broker, platform.clock)
-        return Service(NAME, routes=Desk(stream).routes(), resources=[stream])
+        return Service(NAME, routes=Desk(stream).routes(), loops={NAME: stream.run})
 
     async def take(event: Event[Fact], tx: Tx) -> Sequence[Fact]:
         await store.take(tx, event)

@@ -39,28 +39,49 @@ from services.timeline.model import (
 log = structlog.get_logger()
 
 APP = "antin-timeline"
+_START = 120.0
+"""Seconds Faust may take to join its group and read its changelogs."""
+_STOP = 20.0
+_LOOK = 5.0
+_STILL = 30.0
+"""Seconds after which a Faust that is behind and makes no progress is started anew."""
 FAMILIES = tuple(topic.name for topic in TOPICS.values())
 
 
 class FaustTables:
-    """`Tables` in Faust's memory; a context manager that runs the Faust application in this event loop."""
+    """`Tables` in Faust's memory, and the Faust application that fills them, in this event loop."""
 
     def __init__(self, broker: Broker, clock: Clock) -> None:
         self._broker = broker
         self._clock = clock
-        self._app: Any = None
+        self._reached: dict[TopicPartition, int] = {}
         self._contracts: Any = {}
         self._identities: Any = {}
         self._counts: Any = {}
 
-    async def __aenter__(self) -> FaustTables:
-        """Start, rebuilding from nothing when Faust's own topics are gone.
+    async def run(self) -> None:
+        """Until cancelled; rebuilds from nothing when Faust's own topics are gone.
 
         Raises:
-            Unavailable: the broker does not answer, or lacks the topics of the flow.
+            Unavailable: the broker does not answer or lacks the topics of the flow, or Faust has ended or stands still.
         """
         await self._prepare()
-        app = self._app = faust.App(
+        app = self._application()
+        try:
+            async with asyncio.timeout(_START):
+                await app.start()
+            await self._watch(app)
+        except TimeoutError as fault:
+            raise _silent("Faust did not start in time") from fault
+        finally:
+            try:
+                async with asyncio.timeout(_STOP):
+                    await app.stop()
+            except TimeoutError:
+                log.warning("timeline-not-stopped-in-time")
+
+    def _application(self) -> Any:
+        app = faust.App(
             APP,
             broker=[f"kafka://{place}" for place in self._broker.bootstrap.split(",")],
             broker_credentials=self._credentials(),
@@ -80,13 +101,33 @@ class FaustTables:
         source = app.topic(*FAMILIES, key_serializer="raw", value_serializer="raw", partitions=PARTITIONS)
         app.agent(source)(self._take)
         app.finalize()
-        await app.start()
-        return self
+        return app
 
-    async def __aexit__(self, *_: object) -> None:
-        """Stop; the state stays in Faust's topics."""
-        if self._app is not None:
-            await self._app.stop()
+    async def _watch(self, app: Any) -> None:
+        """Faust can lose its broker and go on without a word: what it has reached is compared with what is there."""
+        places = [TopicPartition(name, part) for name in FAMILIES for part in range(PARTITIONS)]
+        reader = AIOKafkaConsumer(**self._broker.connection(), enable_auto_commit=False)
+        await reader.start()
+        try:
+            before = 0
+            still = 0
+            while True:
+                await asyncio.sleep(_LOOK)
+                if app.crashed or app.should_stop:
+                    raise _silent("Faust has ended")
+                try:
+                    async with asyncio.timeout(_LOOK):
+                        ends = await reader.end_offsets(places)
+                except (KafkaError, OSError, TimeoutError):
+                    continue  # the broker is away; when it is back, Faust has its time again
+                behind = any(self._reached.get(place, 0) < end for place, end in ends.items())
+                reached = sum(self._reached.values())
+                still = still + 1 if behind and reached == before else 0
+                before = reached
+                if still * _LOOK >= _STILL:
+                    raise _silent("Faust stands still behind the topics")
+        finally:
+            await reader.stop()
 
     async def _take(self, stream: Any) -> None:
         async for event in stream.events():
@@ -101,6 +142,7 @@ class FaustTables:
                 headers={name: _text(value) for name, value in pairs},
                 body=message.value or b"",
             )
+            self._reached[TopicPartition(message.topic, message.partition)] = message.offset + 1
             try:
                 self._fold(delivery)
             except Malformed as fault:
@@ -174,6 +216,7 @@ class FaustTables:
             async with asyncio.timeout(20):
                 await admin.start()
                 there = set(await admin.list_topics())
+                done = await admin.list_consumer_group_offsets(APP)
         except (KafkaError, OSError, TimeoutError) as fault:
             raise _silent(type(fault).__name__) from fault
         finally:
@@ -186,7 +229,9 @@ class FaustTables:
                 expected="the topics of the flow",
                 remedy="antin topics apply",
             )
+        self._reached = {place: found.offset for place, found in done.items() if place.topic in FAMILIES}
         if f"{APP}-contracts-changelog" not in there:
+            self._reached.clear()
             await rewind(self._broker)
 
     def _credentials(self) -> Any:
