@@ -97,7 +97,7 @@ async def bridging(folder: Path, **settings: Any) -> AsyncIterator[Bridge]:
     port = free_port()
     async with World(folder / "lab") as world:
         platform = Platform(
-            Database(installation.database_url),
+            Database(f"sqlite+aiosqlite:///{installation.folder / 'antin.db'}"),
             Blobs.at(folder / "blobs"),
             Outbound(allowed=(world.host_port, f"127.0.0.1:{port}")),
         )
