@@ -136,19 +136,27 @@ class House:
         return await self.client.fetch(f"/v1/contracts/{made['id']}/document")
 
 
-def _kept_port(folder: Path) -> int:
+def _kept_port(folder: Path, name: str) -> int:
     folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / "lab-port"
+    kept = folder / f"{name}-port"
     if not kept.exists():
         kept.write_text(str(free_port()))
     return int(kept.read_text())
 
 
+async def _secret(folder: Path, client: Client, url: str) -> str:
+    """The secret of the subscription, which is made when the house is opened for the first time."""
+    kept = folder / "subscription-secret"
+    if not kept.exists():
+        kept.write_text((await client.post("/v1/webhooks", {"url": url}))["secret"])
+    return kept.read_text()
+
+
 @asynccontextmanager
 async def house(folder: Path) -> AsyncIterator[House]:
-    """Everything, in `folder`, until the block ends; the world outside keeps its port when opened again."""
-    port = _kept_port(folder)
-    hook = free_port()
+    """Everything, in `folder`, until the block ends; what is outside keeps its port when opened again."""
+    port = _kept_port(folder, "lab")
+    hook = _kept_port(folder, "receiver")
     async with (
         World(folder / "lab", port) as world,
         at_work(folder / "data", outside_of(world), allow=[f"127.0.0.1:{hook}"], environment={}) as running,
@@ -157,5 +165,5 @@ async def house(folder: Path) -> AsyncIterator[House]:
     ):
         world.connect(running.url, running.installation.recipient_jwk())
         client = Client(running.url, running.installation.api_key, session)
-        receiver.secret = (await client.post("/v1/webhooks", {"url": receiver.url}))["secret"]
+        receiver.secret = await _secret(folder, client, receiver.url)
         yield House(world, running, receiver, client)
