@@ -1,7 +1,8 @@
 """How fast the line is: contracts a second, and from the request to sign to the release, on both ways to run it.
 
-`python -m bench.line --contracts 100`; the same contracts, two signers each, embedded in one process, and as processes
-on Kafka, PostgreSQL and S3. Shares of the stages come from the facts' own times.
+`python -m bench.line --contracts 100 --books 0 1000 100000`: the same traffic, two signers each, embedded in one
+process, and as processes on Kafka, PostgreSQL and S3; each with books that hold so many contracts already. Shares of
+the stages come from the facts' own times.
 """
 
 from __future__ import annotations
@@ -10,43 +11,95 @@ import argparse
 import asyncio
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import sqlalchemy as sa
+
+from bench.archive import grow, size
 from bench.table import percentile, publish
 from events.envelope import Event
 from events.fact import Fact
+from events.flow import TOPICS
 from lab.client import Lab
+from services.notifier.adapters.store import LEASED, WAITING, messages
+from services.runtime.database import Database
+from services.runtime.outbox import delivery_of
+from services.runtime.tables import outbox
 from services.timeline.model import ContractLine, contract_of, fold_contract, stages_of
 from tests.support.house import house
 from tests.support.real_line import real_line
 from tests.support.traffic import SLOTS, Traffic, balance
+from tests.support.waiting import until
 
 REQUEST, RELEASED = "request to signature", "request to verification"
 CHECKING = "signature to verification"
 
 
-async def embedded(folder: Path, count: int, at_once: int) -> tuple[float, list[Event[Fact]]]:
-    """Seconds and facts on the embedded default."""
-    loop = asyncio.get_running_loop()
-    async with house(folder) as one:
-        lab = Lab(f"http://127.0.0.1:{one.world.port}", one.client._session)
-        traffic = Traffic(lab, one.client, count, at_once=at_once)
-        await traffic.begin(one.running.installation.recipient_jwk(), one.running.url)
-        began = loop.time()
-        await traffic.run()
-        return loop.time() - began, await one.events()
+async def embedded(folder: Path, asked: argparse.Namespace) -> AsyncIterator[dict[str, Any]]:
+    """Figures on the embedded default, one for each size of the books."""
+    people: dict[str, str] = {}
+    for books in asked.books:
+        if books:
+            await _fill(f"sqlite+aiosqlite:///{folder / 'data' / 'antin.db'}", books)
+        async with house(folder) as one, aiohttp.ClientSession() as session:
+            lab = Lab(f"http://127.0.0.1:{one.world.port}", session)
+            traffic = Traffic(lab, one.client, asked.contracts, at_once=asked.at_once, people=people)
+            if not people:
+                await traffic.begin(one.running.installation.recipient_jwk(), one.running.url)
+                people = traffic.people
+            yield await _measured(one.running.platform.database, traffic)
 
 
-async def on_kafka(folder: Path, count: int, at_once: int) -> tuple[float, list[Event[Fact]]]:
-    """Seconds and facts as processes on Kafka, PostgreSQL and S3."""
-    loop = asyncio.get_running_loop()
+async def on_kafka(folder: Path, asked: argparse.Namespace) -> AsyncIterator[dict[str, Any]]:
+    """The same as processes on Kafka, PostgreSQL and S3."""
     async with real_line(folder) as line:
-        traffic = await line.traffic(count, at_once=at_once)
-        began = loop.time()
-        await traffic.run()
-        return loop.time() - began, await line.events()
+        database = Database(line.postgres.url)
+        people: dict[str, str] = {}
+        for books in asked.books:
+            if books:
+                for process in line.processes.values():
+                    await process.stop()
+                await _fill(line.postgres.url, books)
+                await line.all_up()
+            traffic = await line.traffic(asked.contracts, at_once=asked.at_once, people=people)
+            people = traffic.people
+            yield await _measured(database, traffic)
+        await database.close()
+
+
+async def _fill(url: str, books: int) -> None:
+    database = Database(url)
+    rows = await grow(database, books, lambda held: sys.stderr.write(f"\r{held} of {books} contracts in the books"))
+    sys.stderr.write(f"; {rows} rows each\n")
+    if not database.sqlite:
+        async with database.write() as tx:  # as autovacuum would within a minute
+            await tx.execute(sa.text("ANALYZE"))
+    await database.close()
+
+
+async def _measured(database: Database, traffic: Traffic) -> dict[str, Any]:
+    loop = asyncio.get_running_loop()
+    books = await size(database)
+    async with database.read() as conn:
+        before = (await conn.execute(sa.select(sa.func.max(outbox.c.offset)))).scalar_one()
+    began = loop.time()
+    await traffic.run()
+    seconds = loop.time() - began
+    await until(lambda: _delivered(database), what="every webhook", seconds=300)
+    families = [topic.name for topic in TOPICS.values()]
+    query = sa.select(outbox).where(outbox.c.offset > before, outbox.c.topic.in_(families)).order_by(outbox.c.offset)
+    async with database.read() as conn:
+        events = [delivery_of(row).event() for row in await conn.execute(query)]
+    return {"books": books, **figures(seconds, events, traffic.count)}
+
+
+async def _delivered(database: Database) -> bool:
+    open_ones = sa.select(sa.func.count()).select_from(messages).where(messages.c.state.in_((WAITING, LEASED)))
+    async with database.read() as conn:
+        return bool((await conn.execute(open_ones)).scalar_one() == 0)
 
 
 def figures(seconds: float, events: Sequence[Event[Fact]], count: int) -> dict[str, Any]:
@@ -83,33 +136,40 @@ def figures(seconds: float, events: Sequence[Event[Fact]], count: int) -> dict[s
     }
 
 
+async def _run(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, way in (("embedded", embedded), ("kafka", on_kafka)):
+        sys.stderr.write(f"{name}: {asked.contracts} contracts of {len(SLOTS)} signers ...\n")
+        found[name] = [one async for one in way(folder / name, asked)]
+    return found
+
+
 def main() -> int:
     """Run both."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--contracts", type=int, default=100)
     parser.add_argument("--at-once", type=int, default=8, help="contracts in flight")
-    asked = parser.parse_args()
-    document: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(prefix="antin-line-") as folder:
-        for name, way in (("embedded", embedded), ("kafka", on_kafka)):
-            sys.stderr.write(f"{name}: {asked.contracts} contracts of {len(SLOTS)} signers ...\n")
-            seconds, events = asyncio.run(way(Path(folder) / name, asked.contracts, asked.at_once))
-            document[name] = figures(seconds, events, asked.contracts)
-    document["kafka_to_embedded"] = round(
-        document["kafka"]["contracts_per_second"] / document["embedded"]["contracts_per_second"], 2
+    parser.add_argument(
+        "--books", type=int, nargs="+", default=[0, 1_000, 100_000], help="contracts in the books before, ascending"
     )
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="antin-line-") as folder:
+        document = asyncio.run(_run(Path(folder), asked))
     rows = [
         (
             name,
-            document[name]["contracts_per_second"],
-            document[name]["requested_to_released_ms"]["p50"],
-            document[name]["requested_to_released_ms"]["p99"],
-            f"{100 * document[name]['share']['signing']:.0f} %",
-            f"{100 * document[name]['share']['verification']:.0f} %",
+            one["books"],
+            f"{one['contracts_per_second']:.2f}",
+            f"{one['contracts_per_second'] / found[0]['contracts_per_second']:.2f}",
+            one["requested_to_released_ms"]["p50"],
+            one["requested_to_released_ms"]["p99"],
+            f"{100 * one['share']['signing']:.0f} %",
+            f"{100 * one['share']['verification']:.0f} %",
         )
-        for name in ("embedded", "kafka")
+        for name, found in document.items()
+        for one in found
     ]
-    columns = ("on", "contracts/s", "p50 ms", "p99 ms", "signing", "verification")
+    columns = ("on", "books", "contracts/s", "ratio", "p50 ms", "p99 ms", "signing", "checking")
     publish("line", f"{asked.contracts} contracts, {asked.at_once} at once", columns, rows, document)
     return 0
 
