@@ -14,11 +14,14 @@ from typing import Any
 import aiohttp
 import pytest
 import rfc8785
+from aiokafka import AIOKafkaProducer
 from cryptography import x509
 
 from cli.installation import Installation
 from events.errors import Unavailable
 from events.fact import Fact
+from events.flow import AUTHORITY
+from events.kafka import Broker, KafkaBus, KafkaSpeaker, apply_topics
 from events.values import Digest
 from lab.people import citizen, everything_private, firm
 from lab.world import World
@@ -29,7 +32,9 @@ from services.runtime import migrate
 from services.runtime.blobs import Blobs
 from services.runtime.database import Database
 from services.runtime.outbound import Outbound
-from services.runtime.process import Platform, running
+from services.runtime.process import Platform, Service, running
+from services.runtime.relay import Relay
+from services.runtime.shelf import SqlShelf
 from services.signer import wiring as signer
 from services.signer.settings import SignerSettings
 from tests.support.ports import free_port
@@ -71,6 +76,12 @@ class Bridge:
             text = await reply.json()
             return reply.status, text.get("status") if reply.status < 300 else text["type"].rpartition(":")[2]
 
+    async def refused(self) -> list[str]:
+        """Why events were refused, newest first."""
+        headers = {"Authorization": f"Bearer {self.key}"}
+        async with self.session.get(f"{self.url}/v1/identity-events/refused", headers=headers) as reply:
+            return [row["code"] for row in (await reply.json())["refused"]]
+
     async def bound(self, subject: str, *, by: str | None = None) -> Any:
         """Wait for the certificate and confirm it."""
         await until(lambda: self._has(subject), what="a certificate to confirm")
@@ -91,13 +102,16 @@ class Bridge:
 
 
 @asynccontextmanager
-async def bridging(folder: Path, **settings: Any) -> AsyncIterator[Bridge]:
+async def bridging(
+    folder: Path, *, database: str | None = None, broker: Broker | None = None, **settings: Any
+) -> AsyncIterator[Bridge]:
+    """A bridge in `folder`: on SQLite and the embedded bus, or on this database and this broker."""
     settings = {"redelivery": 3600.0, "timeout": 1.0} | settings
     installation = Installation.at(folder / "installation")
     port = free_port()
     async with World(folder / "lab") as world:
         platform = Platform(
-            Database(f"sqlite+aiosqlite:///{installation.folder / 'antin.db'}"),
+            Database(database or f"sqlite+aiosqlite:///{installation.folder / 'antin.db'}"),
             Blobs.at(folder / "blobs"),
             Outbound(allowed=(world.host_port, f"127.0.0.1:{port}")),
         )
@@ -128,8 +142,13 @@ async def bridging(folder: Path, **settings: Any) -> AsyncIterator[Bridge]:
                 ),
             ),
         ]
+        bus = None
+        if broker is not None:
+            bus = KafkaBus(broker, SqlShelf(platform.database, platform.outbox, platform.clock), platform.clock.now)
+            relay = Relay(platform.database, platform.news, KafkaSpeaker(broker))
+            services.append(Service("relay", loops={"relay": relay.run}))
         async with (
-            running(platform, services, keyring=installation.keyring(), port=port) as url,
+            running(platform, services, keyring=installation.keyring(), port=port, alone=bus is None, bus=bus) as url,
             aiohttp.ClientSession() as session,
         ):
             world.connect(url, installation.recipient_jwk())
@@ -183,11 +202,49 @@ async def test_unsigned_tampered_and_foreign_events_are_refused_and_kept(bridge:
     assert await bridge.event(b"not json") == (400, "identity-unreadable")
     assert await bridge.event(good) == (202, "accepted")
     assert await bridge.event(good) == (200, "already accepted")
-    headers = {"Authorization": f"Bearer {bridge.key}"}
-    async with bridge.session.get(f"{bridge.url}/v1/identity-events/refused", headers=headers) as reply:
-        kept = [row["code"] for row in (await reply.json())["refused"]]
-    assert kept == ["identity-unreadable", "signature-of-authority-invalid", "identity-unsigned"]
+    assert await bridge.refused() == ["identity-unreadable", "signature-of-authority-invalid", "identity-unsigned"]
     assert len(await bridge.facts("IdentityVerified")) == 1
+
+
+@pytest.mark.real
+async def test_events_on_the_authoritys_topic_are_judged_as_over_http(
+    tmp_path: Path, real_kafka: Any, real_postgres: Any
+) -> None:
+    """The second door: what is signed is applied once, also when it is said twice; what is not is refused and kept."""
+    broker = Broker(real_kafka.bootstrap)
+    await apply_topics(broker)
+    database = real_postgres.create(f"t{uuid.uuid4().hex[:12]}")
+    async with bridging(tmp_path, database=database, broker=broker) as bridge:
+        authority = bridge.world.authority
+        authority.intake = None
+        good = authority.verify_citizen(citizen(3).number, citizen(3).full_name)
+        subject = good["subject"]
+        unsigned = {name: value for name, value in good.items() if name != "proof"}
+        tampered = good | {"data": good["data"] | {"account_level": 1}}
+        producer = AIOKafkaProducer(**broker.connection())
+        await producer.start()
+
+        async def put(event: dict[str, Any] | bytes) -> None:
+            raw = event if isinstance(event, bytes) else json.dumps(event, ensure_ascii=False).encode()
+            await producer.send_and_wait(AUTHORITY, raw, key=subject.encode())
+
+        try:
+            for event in (unsigned, tampered, b"\xff not json", b"{" * 100_000, good, good):
+                await put(event)
+            await bridge.bound(subject)
+            await bridge.said("CertificateBound")
+            await put(authority.lock(subject))
+            await bridge.said("IdentityLocked")
+        finally:
+            await producer.stop()
+        assert await bridge.refused() == [
+            "identity-unreadable",
+            "identity-unreadable",
+            "signature-of-authority-invalid",
+            "identity-unsigned",
+        ]
+        assert len(await bridge.facts("IdentityVerified")) == 1
+        assert await bridge.event(good) == (200, "already accepted")
 
 
 async def test_order_gaps_staleness_and_replay(bridge: Bridge) -> None:

@@ -132,9 +132,11 @@ class RealLine:
         """The data folder that the processes share."""
         return self.folder / "data"
 
-    async def traffic(self, count: int, *, at_once: int = 16) -> Traffic:
-        """Contracts to come, with two citizens who have their certificates."""
-        found = Traffic(self.lab, self.client, count, at_once=at_once, patience=1800)
+    async def traffic(self, count: int, *, at_once: int = 16, people: Mapping[str, str] | None = None) -> Traffic:
+        """Contracts to come, with two citizens who have their certificates: these `people`, or new ones."""
+        found = Traffic(self.lab, self.client, count, at_once=at_once, patience=1800, people=dict(people or {}))
+        if found.people:
+            return found
         identity = json.loads((self.data / "secrets" / "identity-key.jwk").read_text())
         await found.begin({name: value for name, value in identity.items() if name != "d"}, self.client.url)
         return found

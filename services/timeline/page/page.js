@@ -11,6 +11,12 @@ const FACTS = {
   ContractCompleted: "hoàn tất / completed", ContractExpired: "quá hạn / expired",
   ContractVoided: "vô hiệu / voided", ContractWithdrawn: "đã rút / withdrawn", PartyDeclined: "từ chối / declined",
 };
+const STAGES = {
+  "sent to completed": "gửi đến hoàn tất / sent to completed",
+  "request to signature": "yêu cầu đến ký / request to signature",
+  "signature to verification": "ký đến kiểm tra / signature to verification",
+  "request to verification": "yêu cầu đến kiểm tra / request to verification",
+};
 const element = (id) => document.getElementById(id);
 const rows = new Map();
 let key = "";
@@ -48,7 +54,7 @@ async function figures() {
     const item = document.createElement("li");
     const number = document.createElement("strong");
     number.textContent = Math.round(stage.p50) + " ms";
-    item.append(number, stage.stage + " (p99 " + Math.round(stage.p99) + " ms, " + stage.count + ")");
+    item.append(number, (STAGES[stage.stage] || stage.stage) + " (p99 " + Math.round(stage.p99) + " ms, " + stage.count + ")");
     return item;
   }));
   element("figures").hidden = found.stages.length === 0;
@@ -77,7 +83,7 @@ element("entry").addEventListener("submit", async (event) => {
     try {
       await watch();
     } catch (fault) {
-      element("status").textContent = fault.message;
+      element("status").textContent = "Không xem được / cannot be shown: " + fault.message;
       if (rows.size === 0) return;
       await new Promise((wake) => setTimeout(wake, 3000));
     }
