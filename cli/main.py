@@ -98,6 +98,17 @@ def topics(
 
 
 @app.command
+def rebuild() -> int:
+    """Delete what the timeline keeps on Kafka; its next start reads everything anew. Stop `antin run timeline` before.
+
+    Needs ANTIN_KAFKA__BOOTSTRAP. Exit: 0 done, 1 the broker does not answer, 2 wrong usage.
+    """
+    from cli import operation
+
+    return asyncio.run(operation.rebuild())
+
+
+@app.command
 def redrive(
     group: Annotated[str, Parameter(help="a consumer group, for example signer")],
     /,

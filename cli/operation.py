@@ -40,6 +40,18 @@ async def check() -> int:
     return 1 if found else 0
 
 
+async def rebuild() -> int:
+    """Delete the topics of the timeline's own; 0 when done."""
+    from services.timeline.adapters.stream import forget  # Faust is large: imported only where it is needed
+
+    gone = await forget(_broker())
+    out = console()
+    for name in gone:
+        out.print(f"deleted {name}")
+    out.print(f"{len(gone)} deleted; the next start of antin run timeline reads the topics from their beginning")
+    return 0
+
+
 async def again(group: str, data: Path, number: int | None, show: bool) -> int:
     """List a group's dead letters, or give them to it once more; 0 when done."""
     database = Database(from_environment(DatabasePlace, "database").resolved(data))
