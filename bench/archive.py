@@ -44,7 +44,7 @@ async def grow(database: Database, upto: int, told: Callable[[int], None]) -> in
         copies = [_renamed(ids, chance) for _ in range(min(BATCH, upto - held))]
         async with database.write() as tx:
             for table, rows in template:
-                values = [_copied(table, row, change, chance) for change in copies for row in rows]
+                values = [row.copy(names, chance) for names in copies for row in rows]
                 await tx.conn.execute(sa.insert(table), values)
         held += len(copies)
         told(held)
@@ -54,9 +54,36 @@ async def grow(database: Database, upto: int, told: Callable[[int], None]) -> in
     return sum(len(rows) for _, rows in template)
 
 
-async def _template(database: Database) -> tuple[list[tuple[sa.Table, list[Row]]], set[str]]:
+class _Row:
+    """One row of the template, cut where its ids stand."""
+
+    def __init__(self, table: sa.Table, row: Row, ids: re.Pattern[str]) -> None:
+        counted = [column.name for column in table.primary_key if column.autoincrement is True]
+        self._same = {name: value for name, value in row.items() if name not in counted}
+        self._cut = {
+            name: ids.split(_text(value))
+            for name, value in self._same.items()
+            if isinstance(value, str | bytes) and ids.search(_text(value))
+        }
+        keys = [column.name for column in table.primary_key if column.name not in counted]
+        self._key = keys[-1] if keys and not set(keys) & set(self._cut) else None
+
+    def copy(self, names: Mapping[str, str], chance: random.Random) -> dict[str, Any]:
+        found = dict(self._same)
+        for name, parts in self._cut.items():
+            text = "".join([names.get(part, part) for part in parts])
+            found[name] = text.encode("latin-1") if isinstance(found[name], bytes) else text
+        if self._key is not None:
+            # A key that is no id of ours, for example an activation's: any other value of the same length will do.
+            old = found[self._key]
+            rest = len(old.rpartition(":")[2])
+            found[self._key] = old[: len(old) - rest] + f"{chance.getrandbits(256):064x}"[:rest]
+        return found
+
+
+async def _template(database: Database) -> tuple[list[tuple[sa.Table, list[_Row]]], set[str]]:
     """The rows of one completed contract by table, in the order of foreign keys, and the ids that are only its own."""
-    found: list[tuple[sa.Table, list[Row]]] = []
+    found: list[tuple[sa.Table, list[_Row]]] = []
     async with database.read() as conn:
         done = sa.select(contracts.contracts.c.id).where(contracts.contracts.c.state == "completed").limit(1)
         ids = {str((await conn.execute(done)).scalar_one())}
@@ -68,40 +95,24 @@ async def _template(database: Database) -> tuple[list[tuple[sa.Table, list[Row]]
             pattern = re.compile("|".join(map(re.escape, sorted(ids))))
             ids |= {row.event for row in said if pattern.search(f"{row.key} {row.headers} {row.body.decode()}")}
             ids |= {row.id for row in sent if row.event in ids}
-        pattern = re.compile("|".join(map(re.escape, sorted(ids))))
+        pattern = re.compile(f"({'|'.join(map(re.escape, sorted(ids)))})")
         there = set(await conn.run_sync(lambda sync: sa.inspect(sync).get_table_names()))
         for schema in SCHEMAS:
             for table in (one for one in schema.metadata.sorted_tables if one.name in there):
                 rows = [dict(row) for row in (await conn.execute(sa.select(table))).mappings()]
-                own = [row for row in rows if any(pattern.search(_text(value)) for value in row.values())]
+                own = [
+                    _Row(table, row, pattern)
+                    for row in rows
+                    if any(pattern.search(_text(value)) for value in row.values())
+                ]
                 if own:
                     found.append((table, own))
     return found, ids
 
 
-def _renamed(ids: set[str], chance: random.Random) -> Callable[[str], str]:
+def _renamed(ids: set[str], chance: random.Random) -> dict[str, str]:
     """A copy's names: each id keeps its time (RFC 9562 clause 5.7) and has other random bits."""
-    names = {one: f"{one[:20]}{chance.getrandbits(12):03x}-{chance.getrandbits(48):012x}" for one in ids}
-    pattern = re.compile("|".join(map(re.escape, names)))
-    return lambda text: pattern.sub(lambda found: names[found.group()], text)
-
-
-def _copied(table: sa.Table, row: Row, change: Callable[[str], str], chance: random.Random) -> dict[str, Any]:
-    counted = [column.name for column in table.primary_key if column.autoincrement is True]
-    copy = {name: _changed(value, change) for name, value in row.items() if name not in counted}
-    keys = [column.name for column in table.primary_key if column.name not in counted]
-    if keys and all(copy[name] == row[name] for name in keys):
-        # A key that is no id of ours, for example an activation's: any other value of the same length will do.
-        old = copy[keys[-1]]
-        head, _, rest = old.rpartition(":")
-        copy[keys[-1]] = f"{head}:"[: len(old) - len(rest)] + f"{chance.getrandbits(256):064x}"[: len(rest)]
-    return copy
-
-
-def _changed(value: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(value, bytes):
-        return change(value.decode("latin-1")).encode("latin-1")
-    return change(value) if isinstance(value, str) else value
+    return {one: f"{one[:20]}{chance.getrandbits(12):03x}-{chance.getrandbits(48):012x}" for one in sorted(ids)}
 
 
 def _text(value: Any) -> str:
