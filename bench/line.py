@@ -19,16 +19,17 @@ import aiohttp
 import sqlalchemy as sa
 
 from bench.archive import grow, size
-from bench.table import percentile, publish
+from bench.table import publish
 from events.envelope import Event
 from events.fact import Fact
 from events.flow import TOPICS
 from lab.client import Lab
 from services.notifier.adapters.store import LEASED, WAITING, messages
+from services.runtime.clock import SystemClock
 from services.runtime.database import Database
-from services.runtime.outbox import delivery_of
+from services.runtime.outbox import Outbox
 from services.runtime.tables import outbox
-from services.timeline.model import ContractLine, contract_of, fold_contract, stages_of
+from services.timeline.model import ContractLine, contract_of, fold_contract, percentile, stages_of
 from tests.support.house import house
 from tests.support.real_line import real_line
 from tests.support.traffic import SLOTS, Traffic, balance
@@ -90,10 +91,8 @@ async def _measured(database: Database, traffic: Traffic) -> dict[str, Any]:
     seconds = loop.time() - began
     await until(lambda: _delivered(database), what="every webhook", seconds=300)
     families = [topic.name for topic in TOPICS.values()]
-    query = sa.select(outbox).where(outbox.c.offset > before, outbox.c.topic.in_(families)).order_by(outbox.c.offset)
-    async with database.read() as conn:
-        events = [delivery_of(row).event() for row in await conn.execute(query)]
-    return {"books": books, **figures(seconds, events, traffic.count)}
+    said = await Outbox(database, SystemClock()).read(families, before, 1_000_000)
+    return {"books": books, **figures(seconds, [one.event() for one in said], traffic.count)}
 
 
 async def _delivered(database: Database) -> bool:

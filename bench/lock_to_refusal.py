@@ -17,13 +17,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bench.table import percentile, publish
+from bench.table import publish
 from events.contract import SigningRequested
 from events.flow import TOPICS
 from events.values import BaselineLevel, ContractId, Digest, Slot
 from services.runtime.outbox import new_id
 from services.runtime.tables import outbox
 from services.runtime.telemetry import log_to
+from services.timeline.model import percentile
 from tests.support.house import House, Signatory, house
 from tests.support.pdfs import minimal
 

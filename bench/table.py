@@ -13,12 +13,6 @@ from rich.table import Table
 FOLDER = Path("var/bench")
 
 
-def percentile(figures: Sequence[float], share: float) -> float:
-    """The figure below which this share of all lies (nearest rank)."""
-    ranked = sorted(figures)
-    return ranked[min(len(ranked) - 1, max(0, round(share * len(ranked) + 0.5) - 1))]
-
-
 def publish(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], document: Any) -> None:
     """Print the table and write the JSON."""
     table = Table(title=title)

@@ -497,7 +497,7 @@ async def apply_topics(broker: Broker) -> list[str]:
     Raises:
         Unavailable: the broker does not answer or refuses.
     """
-    async with _admin(broker) as admin:
+    async with administration(broker) as admin:
         there = set(await admin.list_topics())
         missing = [one for one in wanted() if one.name not in there]
         if missing:
@@ -524,7 +524,7 @@ async def check_topics(broker: Broker) -> list[str]:
         Unavailable: the broker does not answer.
     """
     found: list[str] = []
-    async with _admin(broker) as admin:
+    async with administration(broker) as admin:
         there = set(await admin.list_topics())
         present = [one for one in wanted() if one.name in there]
         found.extend(f"{one.name}: missing" for one in wanted() if one.name not in there)
@@ -549,10 +549,15 @@ async def check_topics(broker: Broker) -> list[str]:
 
 
 @asynccontextmanager
-async def _admin(broker: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
+async def administration(broker: Broker, *, seconds: float = 60) -> AsyncIterator[AIOKafkaAdminClient]:
+    """The broker's administration, for a block that ends within so many seconds.
+
+    Raises:
+        Unavailable: the broker does not answer.
+    """
     admin = AIOKafkaAdminClient(**broker.connection())
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(seconds):
             await admin.start()
             yield admin
     except (KafkaError, OSError, TimeoutError) as fault:

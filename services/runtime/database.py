@@ -8,8 +8,8 @@ and all writes of the process go through one connection.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,15 +91,10 @@ class Database:
         Raises:
             Unavailable: the database cannot be reached or is locked by another process.
         """
-        try:
+        with _waits_are_told():
             async with self._writer.begin() as conn:
                 tx = Tx(conn)
                 yield tx
-        except (DBAPIError, PoolTimeout, TimeoutError, ConnectionError) as fault:
-            other = _as_unavailable(fault)
-            if other is fault:
-                raise
-            raise other from fault
         for action in tx.after_commit:
             action()
 
@@ -110,26 +105,16 @@ class Database:
         Raises:
             Unavailable: the database cannot be reached.
         """
-        try:
+        with _waits_are_told():
             async with self._writer.connect() as conn:
                 yield conn
-        except (DBAPIError, PoolTimeout, TimeoutError, ConnectionError) as fault:
-            other = _as_unavailable(fault)
-            if other is fault:
-                raise
-            raise other from fault
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A consistent view; nothing can be changed through it."""
-        try:
+        with _waits_are_told():
             async with self._reader.connect() as conn:
                 yield conn
-        except (DBAPIError, PoolTimeout, TimeoutError, ConnectionError) as fault:
-            other = _as_unavailable(fault)
-            if other is fault:
-                raise
-            raise other from fault
 
     async def close(self) -> None:
         """Close every connection."""
@@ -152,6 +137,18 @@ _WAITS = (
 
 _PASSING = ("08", "40", "53", "55P03", "57P", "58")
 """SQLSTATE classes of PostgreSQL that pass: connection, rollback for others' sake, resources, starting and stopping."""
+
+
+@contextmanager
+def _waits_are_told() -> Iterator[None]:
+    """Faults of the connection leave the block as `Unavailable`."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeout, TimeoutError, ConnectionError) as fault:
+        other = _as_unavailable(fault)
+        if other is fault:
+            raise
+        raise other from fault
 
 
 def _as_unavailable(fault: Exception) -> Exception:

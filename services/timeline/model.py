@@ -115,9 +115,9 @@ def identity_of(event: Event[Fact]) -> str | None:
     return str(fact.identity) if isinstance(fact, BindingFact) and type(fact) in CERTIFICATE else None
 
 
-def minute_of(event: Event[Fact]) -> str:
-    """The minute in which it was said, in UTC."""
-    return event.time.strftime("%Y-%m-%dT%H:%MZ")
+def minute_of(moment: datetime) -> str:
+    """The minute of a moment in UTC, as counts name it."""
+    return moment.strftime("%Y-%m-%dT%H:%MZ")
 
 
 def fold_contract(line: ContractLine, event: Event[Fact]) -> ContractLine:
@@ -178,7 +178,7 @@ def latencies(lines: Sequence[ContractLine]) -> dict[str, tuple[int, float, floa
             by_stage.setdefault(stage, []).append(took)
     order = [name for name, _, _ in STAGES] + [WHOLE]
     return {
-        stage: (len(by_stage[stage]), _ranked(by_stage[stage], 0.5), _ranked(by_stage[stage], 0.99))
+        stage: (len(by_stage[stage]), percentile(by_stage[stage], 0.5), percentile(by_stage[stage], 0.99))
         for stage in order
         if stage in by_stage
     }
@@ -190,6 +190,7 @@ def per_minute(counts: Mapping[tuple[str, str], Sequence[Count]]) -> list[tuple[
     return sorted(rows, key=lambda row: (row[0], row[1]), reverse=True)
 
 
-def _ranked(figures: Sequence[float], share: float) -> float:
+def percentile(figures: Sequence[float], share: float) -> float:
+    """The figure below which this share of all lies (nearest rank)."""
     ranked = sorted(figures)
     return ranked[min(len(ranked) - 1, max(0, round(share * len(ranked) + 0.5) - 1))]

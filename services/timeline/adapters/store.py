@@ -70,7 +70,7 @@ async def take(tx: Tx, event: Event[Fact]) -> None:
         known = IdentityLine.model_validate_json(row.body) if row else IdentityLine(identity=identity)
         body = fold_identity(known, event).model_dump_json()
         await tx.execute(upsert(tx, identities, {"identity": identity, "body": body}, ("identity",)))
-    minute, family = minute_of(event), event.fact.family
+    minute, family = minute_of(event.time), event.fact.family
     query = sa.select(counts).where(counts.c.minute == minute, counts.c.family == family).with_for_update()
     row = (await tx.execute(query)).first()
     before = Count(upto=row.upto, events=row.events) if row else Count()
@@ -78,7 +78,7 @@ async def take(tx: Tx, event: Event[Fact]) -> None:
     row_values: dict[str, object] = {"minute": minute, "family": family, "upto": count.upto, "events": count.events}
     await tx.execute(upsert(tx, counts, row_values, ("minute", "family")))
     if row is None:
-        oldest = (event.time - KEPT).strftime("%Y-%m-%dT%H:%MZ")
+        oldest = minute_of(event.time - KEPT)
         await tx.execute(counts.delete().where(counts.c.minute < oldest))
 
 

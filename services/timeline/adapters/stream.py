@@ -14,14 +14,13 @@ from typing import Any
 import faust
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.types.auth import AuthProtocol
 
 from events.bus import Delivery
 from events.errors import Malformed, Unavailable
 from events.flow import PARTITIONS, TOPICS
-from events.kafka import Broker
+from events.kafka import Broker, administration
 from services.runtime.clock import Clock
 from services.timeline.model import (
     KEPT,
@@ -46,6 +45,7 @@ _LOOK = 5.0
 _STILL = 30.0
 """Seconds after which a Faust that is behind and makes no progress is started anew."""
 FAMILIES = tuple(topic.name for topic in TOPICS.values())
+PLACES = [TopicPartition(name, part) for name in FAMILIES for part in range(PARTITIONS)]
 
 
 class FaustTables:
@@ -105,7 +105,6 @@ class FaustTables:
 
     async def _watch(self, app: Any) -> None:
         """Faust can lose its broker and go on without a word: what it has reached is compared with what is there."""
-        places = [TopicPartition(name, part) for name in FAMILIES for part in range(PARTITIONS)]
         reader = AIOKafkaConsumer(**self._broker.connection(), enable_auto_commit=False)
         await reader.start()
         try:
@@ -117,7 +116,7 @@ class FaustTables:
                     raise _silent("Faust has ended")
                 try:
                     async with asyncio.timeout(_LOOK):
-                        ends = await reader.end_offsets(places)
+                        ends = await reader.end_offsets(PLACES)
                 except (KafkaError, OSError, TimeoutError):
                     continue  # the broker is away; when it is back, Faust has its time again
                 behind = any(self._reached.get(place, 0) < end for place, end in ends.items())
@@ -162,10 +161,10 @@ class FaustTables:
             held = IdentityLine.model_validate(known) if known else IdentityLine(identity=identity)
             self._identities[identity] = fold_identity(held, event).model_dump(mode="json")
         # A key of its own for each partition: the changelog entry goes to the partition of the event.
-        key = f"{minute_of(event)} {event.fact.family} {delivery.partition}"
+        key = f"{minute_of(event.time)} {event.fact.family} {delivery.partition}"
         before = self._counts.get(key)
         if before is None:
-            oldest = (self._clock.now() - KEPT).strftime("%Y-%m-%dT%H:%MZ")
+            oldest = minute_of(self._clock.now() - KEPT)
             mine = f" {delivery.partition}"
             for old in [name for name in self._counts if name < oldest and name.endswith(mine)]:
                 del self._counts[old]
@@ -211,16 +210,9 @@ class FaustTables:
 
     async def _prepare(self) -> None:
         """The source topics must be there before Faust starts; without its own topics it begins at the beginning."""
-        admin = AIOKafkaAdminClient(**self._broker.connection())
-        try:
-            async with asyncio.timeout(20):
-                await admin.start()
-                there = set(await admin.list_topics())
-                done = await admin.list_consumer_group_offsets(APP)
-        except (KafkaError, OSError, TimeoutError) as fault:
-            raise _silent(type(fault).__name__) from fault
-        finally:
-            await admin.close()
+        async with administration(self._broker, seconds=20) as admin:
+            there = set(await admin.list_topics())
+            done = await admin.list_consumer_group_offsets(APP)
         missing = [name for name in FAMILIES if name not in there]
         if missing:
             raise Unavailable(
@@ -255,13 +247,12 @@ async def rewind(broker: Broker) -> None:
     Raises:
         Unavailable: the broker does not answer.
     """
-    places = [TopicPartition(name, part) for name in FAMILIES for part in range(PARTITIONS)]
     consumer = AIOKafkaConsumer(**broker.connection(), group_id=APP, enable_auto_commit=False)
     try:
         async with asyncio.timeout(30):
             await consumer.start()
-            consumer.assign(places)
-            first = await consumer.beginning_offsets(places)
+            consumer.assign(PLACES)
+            first = await consumer.beginning_offsets(PLACES)
             await consumer.commit(first)
     except (KafkaError, OSError, TimeoutError) as fault:
         raise _silent(type(fault).__name__) from fault
@@ -275,19 +266,12 @@ async def forget(broker: Broker) -> list[str]:
     Raises:
         Unavailable: the broker does not answer.
     """
-    admin = AIOKafkaAdminClient(**broker.connection())
-    try:
-        async with asyncio.timeout(30):
-            await admin.start()
-            own = sorted(name for name in await admin.list_topics() if name.startswith(f"{APP}-"))
-            if own:
-                await admin.delete_topics(own)
-            while set(own) & set(await admin.list_topics()):  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
-    except (KafkaError, OSError, TimeoutError) as fault:
-        raise _silent(type(fault).__name__) from fault
-    finally:
-        await admin.close()
+    async with administration(broker, seconds=30) as admin:
+        own = sorted(name for name in await admin.list_topics() if name.startswith(f"{APP}-"))
+        if own:
+            await admin.delete_topics(own)
+        while set(own) & set(await admin.list_topics()):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
     return own
 
 
