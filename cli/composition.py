@@ -145,6 +145,7 @@ def compose(
         "notifier": lambda: notifier.build(
             platform,
             from_environment(NotifierSettings, "notifier", environment, key_file=installation.secrets / "webhook-key"),
+            broker.instance if broker else None,
         ),
     }
     services = [build() for name, build in builders.items() if name in names]

@@ -6,6 +6,9 @@ understood (dead letter). They are mapped once at the bus and once at the HTTP e
 
 from __future__ import annotations
 
+OWN_DATABASE = "database-unavailable"
+"""Code of the `Unavailable` that says that our own database does not answer: it passes, and no event is to blame."""
+
 
 class AntinError(Exception):
     """What all three share.

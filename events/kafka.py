@@ -23,7 +23,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.helpers import create_ssl_context
 
 from events.bus import Delivery, Step
-from events.errors import Unavailable
+from events.errors import OWN_DATABASE, Unavailable
 from events.flow import AUTHORITY, LARGEST, PARTITIONS, TOPICS, dead_letters_of, groups, retries_of
 from events.local import pause_before
 
@@ -431,6 +431,8 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]
                 try:
                     await self._step(delivery)
                 except Unavailable as wait:
+                    if wait.code == OWN_DATABASE:
+                        raise  # no attempt of this event: a later retry topic would hold it back for nothing
                     tries += 1
                     pause = wait.retry_after if wait.retry_after is not None else pause_before(tries)
                     if spent + pause > self._patience or delivery.topic in self._pauses:

@@ -28,8 +28,6 @@ class NotifierSettings(Settings):
     poll: Annotated[float, Field(gt=0, le=60)] = 0.5
     grace: Seconds = 5.0
     """At a stop, attempts in flight are given this long."""
-    alone: bool = True
-    """This process is the only one that delivers: leases of a dead predecessor are freed at start."""
     disable_after: Seconds = 5 * 86400
     """A subscription whose every attempt has failed for this long is disabled."""
     keep: Seconds = 30 * 86400

@@ -22,15 +22,15 @@ from services.runtime.database import Tx
 from services.runtime.process import Platform, Service, Timer
 
 
-def build(platform: Platform, settings: NotifierSettings) -> Service:
-    """The service.
+def build(platform: Platform, settings: NotifierSettings, owner: str | None = None) -> Service:
+    """The service. `owner`: names this process over restarts.
 
     Raises:
         Malformed: the sealing key cannot be read.
     """
     seal = SealingKey.at(settings.key_file)
     endpoint = HttpEndpoint(platform.outbound, platform.clock, settings.timeout)
-    postman = Postman(platform.database, platform.outbox, platform.clock, seal, endpoint, settings)
+    postman = Postman(platform.database, platform.outbox, platform.clock, seal, endpoint, settings, owner)
 
     async def hear(event: Event[Any], tx: Tx) -> list[Fact]:
         if await handlers.hear(event, book=SqlBook(tx), now=platform.clock.now()):

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from events.errors import Unavailable
+from events.errors import OWN_DATABASE, Unavailable
 
 
 class Instant(sa.types.TypeDecorator[datetime]):
@@ -161,7 +161,7 @@ def _as_unavailable(fault: Exception) -> Exception:
     )
     if lost or isinstance(fault, PoolTimeout | TimeoutError | ConnectionError):
         return Unavailable(
-            "database-unavailable",
+            OWN_DATABASE,
             found=f"the database does not answer ({type(fault).__name__})",
             expected="a reachable database that no other process holds locked",
             remedy="the step is tried again; check the database and the disk",

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 import structlog
 
 from events.bus import Delivery
-from events.errors import Unavailable
+from events.errors import OWN_DATABASE, Unavailable
 from services.runtime.database import Database, News
 from services.runtime.outbox import CHANNEL, delivery_of, upsert
 from services.runtime.tables import cursors, outbox
@@ -130,7 +130,7 @@ async def depth(database: Database) -> int:
 
 def _silent(fault: Exception) -> Unavailable:
     return Unavailable(
-        "database-unavailable",
+        OWN_DATABASE,
         found=f"the relay's lease cannot be held ({type(fault).__name__})",
         expected="a connection to the database",
         remedy="it is tried again; another relay may lead meanwhile",

@@ -13,7 +13,7 @@ from cli.demo import outside_of
 from cli.installation import Installation
 from events.flow import TOPICS, groups, service_of
 from lab.world import World
-from tests.support.ports import free_port
+from tools.real.child import free_port
 
 ROOT = Path(__file__).parents[2]
 

@@ -25,9 +25,9 @@ from events.envelope import Event
 from events.fact import Fact
 from lab.client import Lab
 from lab.receiver import Receiver
-from tests.support.ports import free_port
 from tests.support.traffic import SLOTS, Balance, Traffic, balance
 from tests.support.waiting import until
+from tools.real.child import free_port
 
 CONTRACTS = int(os.environ.get("KILL_CONTRACTS", "200"))
 

@@ -19,6 +19,7 @@ from tests.support.waiting import until
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]
 
 KILL_CONTRACTS = int(os.environ.get("KILL_CONTRACTS", "40"))
+KILL_SEED = int(os.environ.get("KILL_SEED", "4"))
 
 
 async def _good(line: RealLine, contracts: int) -> None:
@@ -31,7 +32,10 @@ async def _good(line: RealLine, contracts: int) -> None:
     async def delivered() -> bool:
         return owed <= {received.event["id"] for received in line.receiver.messages.values()}
 
-    await until(delivered, what="every webhook", seconds=120)
+    try:
+        await until(delivered, what="every webhook", seconds=120)
+    except AssertionError as late:
+        raise AssertionError(f"{late}: {await line.standing()}") from late
 
     async def agrees() -> bool:
         return (await line.log_differs(await line.events()))[0] == []
@@ -97,7 +101,7 @@ async def test_random_kills_on_the_real_line_lose_nothing_and_double_nothing(
     tmp_path: Path, real_kafka: object, real_postgres: object, real_s3: object
 ) -> None:
     """The short form of `make bench-crash`, for every run of the tests."""
-    chance = random.Random(4)
+    chance = random.Random(KILL_SEED)
     async with real_line(tmp_path) as line:
         traffic = await line.traffic(KILL_CONTRACTS, at_once=12)
         flowing = asyncio.create_task(traffic.run())

@@ -37,8 +37,8 @@ from services.runtime.relay import Relay
 from services.runtime.shelf import SqlShelf
 from services.signer import wiring as signer
 from services.signer.settings import SignerSettings
-from tests.support.ports import free_port
 from tests.support.waiting import until
+from tools.real.child import free_port
 
 
 @dataclass

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
@@ -18,7 +19,7 @@ from events import flow
 from events.codec import to_message
 from events.contract import ContractExpired
 from events.envelope import Event
-from events.errors import Malformed, Refused, Unavailable
+from events.errors import OWN_DATABASE, Malformed, Refused, Unavailable
 from events.kafka import Broker, KafkaBus, KafkaSpeaker, apply_topics, check_topics, wanted
 from events.values import ContractId, EventId
 from services.runtime.access import Keyring
@@ -33,6 +34,7 @@ from services.runtime.pressure import Limits, Pressure
 from services.runtime.process import Platform, Service, running
 from services.runtime.relay import Relay
 from services.runtime.shelf import SqlShelf
+from services.runtime.tables import outbox
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.real
@@ -163,6 +165,30 @@ async def test_an_event_of_70_kB_is_not_said_and_not_heard(line):
         letter = await line.letter(event.key)
     assert letter.error == "event-too-large"
     assert letter.original == large
+
+
+async def test_a_database_that_is_away_costs_an_event_no_attempt(line):
+    """It waits where it is: in a later retry topic it would wait for minutes after the database is back."""
+    event = an_event()
+    headers, body = to_message(event)
+    faults = 0
+    hear = line.hear
+
+    async def away(heard: Event[ContractExpired], tx: object) -> list[object]:
+        nonlocal faults
+        if heard.id == event.id and faults < 8:
+            faults += 1
+            raise Unavailable(OWN_DATABASE, found="a", expected="b", remedy="c")
+        return await hear(heard, tx)
+
+    line.hear = away
+    async with line.at_work():
+        await line.put(headers, body, key=event.key)
+        await until(lambda: _holds(line.heard, [str(event.id)]), what="the event", seconds=60)
+        again = sa.select(outbox.c.topic).where(outbox.c.topic.in_(flow.retries_of(line.group)))
+        async with line.database.read() as conn:
+            assert (await conn.execute(again)).all() == []
+    assert faults == 8
 
 
 async def test_redrive_names_what_is_not_there(line):

@@ -28,9 +28,9 @@ from lab.receiver import Receiver
 from services.runtime.database import Database
 from services.runtime.outbox import delivery_of as outbox_delivery
 from services.runtime.tables import outbox
-from tests.support.ports import free_port
 from tests.support.traffic import Traffic
 from tests.support.waiting import until
+from tools.real.child import free_port
 from tools.real.kafka import Kafka
 from tools.real.postgres import Postgres
 from tools.real.s3 import S3
@@ -159,6 +159,19 @@ class RealLine:
         """How many there are, by topic; empty when none."""
         query = sa.select(outbox.c.topic, sa.func.count()).where(outbox.c.topic.like("%.dlq")).group_by(outbox.c.topic)
         return [f"{row[1]} dead letters in {row[0]}" for row in await self.rows(query)]
+
+    async def standing(self) -> str:
+        """Where events and messages are held up, for a test that waited in vain."""
+        parts = [f"ended: {[one.name for one in self.processes.values() if one.ended]}"]
+        for what, query in (
+            ("outbox", 'SELECT max("offset") FROM runtime_outbox'),
+            ("relayed", "SELECT \"offset\" FROM runtime_cursors WHERE consumer = 'relay'"),
+            ("waiting", "SELECT consumer, attempt, why, count(*), max(due) FROM runtime_waiting GROUP BY 1, 2, 3"),
+            ("messages", "SELECT state, count(*), max(due), max(leased_until) FROM notifier_messages GROUP BY 1"),
+            ("subscriptions", "SELECT state, failures, not_before FROM notifier_subscriptions"),
+        ):
+            parts.append(f"{what}: {[tuple(row) for row in await self.rows(sa.text(query))]}")
+        return "; ".join(parts)
 
     async def topics(self) -> list[Delivery]:
         """Everything on the topics of the families, partition by partition."""

@@ -26,7 +26,11 @@ log = structlog.get_logger()
 
 
 class Postman:
-    """An async context manager; delivers while it is open."""
+    """An async context manager; delivers while it is open.
+
+    `owner` names this process over restarts: what its dead predecessor had claimed is due again at once. Without a name
+    that is so on SQLite alone, which has one process; elsewhere the lease must run out.
+    """
 
     def __init__(
         self,
@@ -36,6 +40,7 @@ class Postman:
         seal: Seal,
         endpoint: Endpoint,
         settings: NotifierSettings,
+        owner: str | None = None,
     ) -> None:
         self._database = database
         self._outbox = outbox
@@ -45,7 +50,7 @@ class Postman:
         self._settings = settings
         self._patience = Patience(settings.schedule, settings.retry_after_most, settings.disable_after)
         self._lease = timedelta(seconds=max(settings.lease, 2 * settings.timeout))
-        self._owner = new_id()
+        self._owner = owner or new_id()
         self._stirred = asyncio.Event()
         self._sound: set[asyncio.Task[None]] = set()
         self._ailing: set[asyncio.Task[None]] = set()
@@ -56,9 +61,8 @@ class Postman:
         self._stirred.set()
 
     async def __aenter__(self) -> Self:
-        if self._settings.alone:
-            async with self._database.write() as tx:
-                await SqlBook(tx).free(None)
+        async with self._database.write() as tx:
+            await SqlBook(tx).free(None if self._database.sqlite else self._owner)
         self._loop = asyncio.create_task(self._run(), name="notifier-postman")
         return self
 
