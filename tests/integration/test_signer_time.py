@@ -52,7 +52,8 @@ async def test_a_good_token_is_over_what_was_sent(tmp_path):
 @pytest.mark.parametrize(("mode", "code"), FAULTS.items())
 async def test_a_bad_answer_gives_no_token(tmp_path, mode, code):
     """RFC 3161 clause 2.2: verify the status, the imprint, the nonce, the signer and the time."""
-    async with desk(tmp_path, timeout=0.4, tsa_mode=mode) as at:
+    # Only the slow authority is given little time: others make their keys first, which a busy machine draws out.
+    async with desk(tmp_path, timeout=0.4 if mode == "slow" else 20, tsa_mode=mode) as at:
         with pytest.raises(Unavailable) as found:
             await at.authority.timestamp(Digest.of(b"some bytes"))
         assert found.value.code == code
