@@ -302,6 +302,23 @@ REASONS = {
         "{algorithm}: chấp nhận khi kiểm tra; Phụ lục I yêu cầu RSASSA-PSS khi ký.",
         "{algorithm}: accepted on validation; App. I asks for RSASSA-PSS when signing.",
     ),
+    "past-recommended-end": _t(
+        "{algorithm}: Phụ lục I cho phép; ETSI TS 119 312 không còn khuyến nghị tại thời điểm này.",
+        "{algorithm}: allowed by App. I; ETSI TS 119 312 no longer recommended it at this time.",
+    ),
+    "sound-only-then": _t(
+        "{algorithm}: nay đã yếu; tại thời điểm được chứng minh thì chưa.",
+        "{algorithm}: weak today; it was not yet at the proven time.",
+    ),
+    "mask-digest-differs": _t(
+        "{algorithm}: hàm băm của MGF1 khác hàm băm của chữ ký.",
+        "{algorithm}: the digest of MGF1 is not that of the signature.",
+    ),
+    "salt-length-unusual": _t(
+        "{algorithm}: độ dài muối khác thường.", "{algorithm}: the length of the salt is unusual."
+    ),
+    "exponent-small": _t("{algorithm}: số mũ công khai nhỏ.", "{algorithm}: the public exponent is small."),
+    "algorithm-noticed": _t("{algorithm}: chấp nhận, có lưu ý.", "{algorithm}: accepted, with a notice."),
     # time
     "timestamp-broken": _t("Dấu thời gian hỏng hoặc không khớp.", "The timestamp is broken or does not fit."),
     "timestamp-not-trusted": _t(

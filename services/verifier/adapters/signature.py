@@ -91,6 +91,7 @@ class Judged:
     unsupported: bool = False
     level: str | None = None
     certificate: SeenCertificate | None = None
+    anchor: str | None = None
     claimed: datetime | None = None
     proven: datetime | None = None
     digest_algorithm: str | None = None
@@ -370,7 +371,7 @@ class SignatureJudge:
             where = f"{clause}; {above.clause}"
             out.rows.append(doubtful(code, where, "algorithm-in-chain", sub, algorithm=above.algorithm))
         elif worst.grade is trust.Grade.NOTICE:
-            out.rows.append(notice(code, where, "pkcs1-accepted", algorithm=worst.algorithm))
+            out.rows.append(notice(code, where, worst.reason or "algorithm-noticed", algorithm=worst.algorithm))
         else:
             named = ", ".join(dict.fromkeys(one.algorithm for one in own))
             out.rows.append(passed(code, where, algorithm=named))
@@ -451,6 +452,7 @@ class SignatureJudge:
         clause = "Circular 15/2025/TT-BKHCN Art 6 (V2); RFC 5280 6.1"
         out.certificate = people.certificate(signer, path.certificates[-1] if path.whole else None)
         if path.whole:
+            out.anchor = path.certificates[-1].sha256.hex()
             out.rows.append(passed("path", clause, anchor=people.party(path.certificates[-1].subject).name))
         elif path.fault == "no-path":
             reason = "no-anchors" if not self._standing.anchors else "no-path"
@@ -580,6 +582,7 @@ def _report(token: Token) -> TimestampReport:
         kind="signature",
         time=token.time,
         authority=token.authority,
+        anchor=token.anchor,
         imprint_ok=token.imprint_ok,
         trusted=token.trusted,
         integrity=Integrity.INTACT if token.imprint_ok else Integrity.BROKEN,
