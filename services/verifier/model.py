@@ -153,6 +153,17 @@ class SeenCertificate(Frozen):
     usages: tuple[str, ...] = ()
 
 
+class TrustedBy(Frozen):
+    """The named anchor set that answers for a certificate (V8 c: who manages it)."""
+
+    set: str
+    kind: str
+    """`public`, `government`, `foreign`, `own` or `lab`"""
+    label: str
+    authority: str
+    """Whom the anchor names, or the service's name in a trusted list."""
+
+
 class StatusEvidence(Frozen):
     """Where the status of one certificate came from."""
 
@@ -189,6 +200,9 @@ class TimestampReport(Frozen):
     revision: int | None = None
     time: Moment | None = None
     authority: NamedParty | None = None
+    anchor: str | None = None
+    """SHA-256 of the trusted certificate that the path ended in, hexadecimal."""
+    trusted_by: TrustedBy | None = None
     imprint_ok: bool
     trusted: bool
     integrity: Integrity = Integrity.INTACT
@@ -221,6 +235,9 @@ class SignatureReport(Frozen):
     sub_indication: Sub | None = None
     level: str | None = None
     certificate: SeenCertificate | None = None
+    anchor: str | None = None
+    """SHA-256 of the trusted certificate that the path ended in, hexadecimal."""
+    trusted_by: TrustedBy | None = None
     claimed_time: Moment | None = None
     proven_time: Moment | None = None
     reason: str | None = None

@@ -41,6 +41,7 @@ class Token:
     """It stamps these very bytes and its own signature fits: what its level may count on, whoever is trusted."""
     trusted: bool = False
     authority: NamedParty | None = None
+    anchor: str | None = None
     signer: Any | None = None
     chain: list[Any] = field(default_factory=list)
     findings: list[CheckFinding] = field(default_factory=list)
@@ -190,6 +191,7 @@ async def _authority(token: Token, found: cms.Cms, standing: Standing, control: 
         return
     rows.append(passed("token-path", ETSI_TIME, anchor=people.party(path.certificates[-1].subject).name))
     token.chain = list(path.certificates)
+    token.anchor = path.certificates[-1].sha256.hex()
     _, not_after = validity(signer)
     if control > not_after:
         rows.append(
