@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from domain.assurance import NEEDED, Act, enough
 from events.errors import Refused
-from events.values import Digest, IdentityId, Uuid
+from events.values import CredentialId, Digest, IdentityId, Uuid
 
 AUDIENCE = "antin"
 TYPE = "sad+jwt"
@@ -30,6 +30,15 @@ class Purpose(StrEnum):
     SIGN = "sign"
     DECLINE = "decline"
     CONFIRM_CERTIFICATE = "confirm-certificate"
+    SIGN_HASHES = "sign-hashes"
+    """Several hashes, each to be signed as it is: `digest` is their Merkle root, `txn` is `hashes_txn`."""
+    SIGN_DOCUMENTS = "sign-documents"
+    """Several documents: `digest` is the Merkle root of their digests, `txn` is `hashes_txn`."""
+
+
+def hashes_txn(credential: CredentialId, count: int) -> str:
+    """The transaction of an approval of several at once: with which credential, and how many."""
+    return f"{credential}/{count}"
 
 
 class Activation(BaseModel):

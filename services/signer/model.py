@@ -228,6 +228,85 @@ class RedeemedPermit:
     document: Digest
     attributes: Digest
 
+    @property
+    def salt(self) -> int:
+        """Octets of RSASSA-PSS salt: the length of the digest (RFC 4055 clause 3.1)."""
+        return 32
+
+
+@dataclass(frozen=True, slots=True)
+class HashPermit:
+    """The other thing that moves a key: one of the hashes that the holder approved, as it is (CSC API, signHash).
+
+    Made by `Authorization.permit` alone, so no hash outside the approval can be signed. `salt` in octets, for
+    RSASSA-PSS.
+    """
+
+    jti: str
+    credential: CredentialId
+    algorithm: SigningAlgorithm
+    attributes: Digest
+    salt: int = 32
+
+
+KeyPermit = RedeemedPermit | HashPermit
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """An approval of several digests at once, verified and redeemed (EN 419241-1, SCAL2: SAD bound to the hashes).
+
+    `signed` are the indices that were used; each may be used once. Nothing is signed after `expires_at`.
+    """
+
+    id: str
+    jti: str
+    purpose: Purpose
+    credential: CredentialId
+    identity: IdentityId
+    digests: tuple[Digest, ...]
+    signed: frozenset[int]
+    issued_at: datetime
+    expires_at: datetime
+
+    def claim(self, digests: Sequence[Digest], purpose: Purpose, now: datetime) -> tuple[int, ...]:
+        """The places of these digests among the approved ones, each not used before.
+
+        Raises:
+            Refused: another purpose, too late, not approved, or used already.
+        """
+        if self.purpose is not purpose:
+            raise _not_authorised(f"an approval to {self.purpose.value}", f"one to {purpose.value}")
+        if now >= self.expires_at:
+            raise _not_authorised("an approval whose time is over", "one that lives")
+        free: dict[Digest, list[int]] = {}
+        for place, digest in enumerate(self.digests):
+            if place not in self.signed:
+                free.setdefault(digest, []).append(place)
+        found: list[int] = []
+        for digest in digests:
+            places = free.get(digest)
+            if not places:
+                raise _not_authorised("a hash that was not approved, or was signed already", "one of those approved")
+            found.append(places.pop(0))
+        return tuple(found)
+
+    def permit(self, place: int, algorithm: SigningAlgorithm, salt: int) -> HashPermit:
+        """The key operation for one of the approved hashes.
+
+        Raises:
+            Refused: the approval is of documents, not of hashes to sign as they are.
+        """
+        if self.purpose is not Purpose.SIGN_HASHES:
+            raise _not_authorised(f"an approval to {self.purpose.value}", f"one to {Purpose.SIGN_HASHES.value}")
+        return HashPermit(self.jti, self.credential, algorithm, self.digests[place], salt)
+
+
+def _not_authorised(found: str, expected: str) -> Refused:
+    return Refused(
+        "not-authorised", found=found, expected=expected, remedy="let the holder approve these hashes", status=403
+    )
+
 
 def continues(base: bytes, shown: bytes) -> None:
     """The revision to sign is what was shown, or what was shown with additions after it.

@@ -10,9 +10,9 @@ from typing import Protocol
 from events.values import CertificateProfile, ContractId, CredentialId, Digest, IdentityId, Slot
 from services.signer.model import (
     Evidence,
+    KeyPermit,
     Permit,
     PreSignCheck,
-    RedeemedPermit,
     Redemption,
     SignedRevision,
     SigningAlgorithm,
@@ -46,8 +46,8 @@ class KeyStore(Protocol):
         """The algorithm of the credential's key, or none where there is no key."""
         ...
 
-    async def sign(self, permit: RedeemedPermit) -> bytes:
-        """The raw signature over the permit's attributes digest. There is no other way to move a key.
+    async def sign(self, permit: KeyPermit) -> bytes:
+        """The raw signature over the digest in `permit.attributes`. There is no other way to move a key.
 
         Raises:
             Refused: no such key, or its algorithm is not the permit's.

@@ -24,7 +24,7 @@ from pydantic import SecretStr
 
 from events.errors import Refused, Unavailable
 from events.values import CredentialId
-from services.signer.model import RedeemedPermit, SigningAlgorithm
+from services.signer.model import KeyPermit, SigningAlgorithm
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -84,7 +84,7 @@ class FileKeys:
         found = await asyncio.to_thread(self._file_of, credential)
         return found[0] if found else None
 
-    async def sign(self, permit: RedeemedPermit) -> bytes:
+    async def sign(self, permit: KeyPermit) -> bytes:
         """The raw signature over the permit's attributes digest (RFC 8017 clause 8, FIPS 186-5; ECDSA in DER).
 
         Raises:
@@ -93,7 +93,7 @@ class FileKeys:
         """
         return await asyncio.to_thread(self._sign, permit)
 
-    def _sign(self, permit: RedeemedPermit) -> bytes:
+    def _sign(self, permit: KeyPermit) -> bytes:
         algorithm, key = self._unlock(permit.credential)
         if algorithm is not permit.algorithm:
             raise Refused(
@@ -106,7 +106,7 @@ class FileKeys:
         if isinstance(key, ec.EllipticCurvePrivateKey):
             return key.sign(permit.attributes.raw, ec.ECDSA(prehashed))
         if algorithm.is_pss:
-            return key.sign(permit.attributes.raw, padding.PSS(padding.MGF1(hashes.SHA256()), 32), prehashed)
+            return key.sign(permit.attributes.raw, padding.PSS(padding.MGF1(hashes.SHA256()), permit.salt), prehashed)
         return key.sign(permit.attributes.raw, padding.PKCS1v15(), prehashed)
 
     def _csr(self, credential: CredentialId, challenge: str) -> bytes:
