@@ -78,6 +78,7 @@ def _warm() -> None:
     import lxml.etree  # type: ignore[import-untyped]  # noqa: F401
     import pyhanko.sign.validation  # noqa: F401
 
+    import services.verifier.adapters.pdfium
     import services.verifier.adapters.pyhanko_engine  # noqa: F401
 
 
@@ -114,7 +115,7 @@ def _live(
             other.close()
         request = json.loads(_receive(answer))
         _confine(request["limits"])
-        text = _judged(request, source)
+        text = _drawn(request, source) if request["task"] == "draw" else _judged(request, source)
         if len(text) > int(request["limits"]["output"]):
             code = 75
         else:
@@ -166,17 +167,10 @@ def _judged(request: dict[str, Any], source: int) -> bytes:
     from services.verifier.adapters.pyhanko_engine import judge
     from services.verifier.model import Brought
 
-    size = os.fstat(source).st_size
-    data = bytearray()
-    while len(data) < size:
-        part = os.pread(source, min(size - len(data), 1 << 24), len(data))
-        if not part:
-            break
-        data += part
     extra = Brought(**{key: tuple(base64.b64decode(one) for one in found) for key, found in request["extra"].items()})
     report = asyncio.run(
         judge(
-            bytes(data),
+            _octets(source),
             file=request["file"],
             anchors=[base64.b64decode(one) for one in request["anchors"]],
             now=datetime.fromisoformat(request["now"]),
@@ -185,6 +179,23 @@ def _judged(request: dict[str, Any], source: int) -> bytes:
         )
     )
     return report.model_dump_json().encode()
+
+
+def _drawn(request: dict[str, Any], source: int) -> bytes:
+    from services.verifier.adapters.pdfium import draw
+
+    return draw(_octets(source), request["ends"]).model_dump_json().encode()
+
+
+def _octets(source: int) -> bytes:
+    size = os.fstat(source).st_size
+    data = bytearray()
+    while len(data) < size:
+        part = os.pread(source, min(size - len(data), 1 << 24), len(data))
+        if not part:
+            break
+        data += part
+    return bytes(data)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Judges each file in a process of its own, with hard limits; whatever happens in there, a report comes out here.
+"""Judges or draws each file in a process of its own, with hard limits; whatever happens there, a report comes out here.
 
 A warm parent (`nursery`) is forked for each file, so a judgement costs a fork and not a start. The judge's environment
 is empty and it is given descriptors, not paths. Any death of it means "cannot be verified", with the reason.
@@ -17,13 +17,14 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from services.verifier.model import Brought, FileReport, unreadable
+from services.verifier.pictures import Pictures
 
 _HEAD = 8
 _START_SECONDS = 60.0
@@ -46,6 +47,18 @@ class Limits:
     """Octets of a report."""
 
 
+DRAWING = Limits(cpu=15, wall=20.0, output=12 * 1024 * 1024)
+"""What drawing one file may use; memory as for a judgement."""
+
+
+class _NoAnswer(Exception):
+    """No child answered; why."""
+
+    def __init__(self, reason: str, **detail: str) -> None:
+        super().__init__(reason)
+        self.reason, self.detail = reason, detail
+
+
 class Sandbox:
     """Judges files, a few at a time. Use as an async context manager."""
 
@@ -55,6 +68,7 @@ class Sandbox:
         self._starting = asyncio.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._begun: asyncio.Task[tuple[subprocess.Popen[bytes], socket.socket]] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,6 +80,10 @@ class Sandbox:
 
     async def close(self) -> None:
         """End the warm parent and whatever it still runs."""
+        if self._begun is not None:
+            begun, self._begun = self._begun, None
+            with suppress(OSError):
+                self._process, self._control = await begun
         control, process = self._control, self._process
         self._control = self._process = None
         if control is not None:
@@ -100,67 +118,89 @@ class Sandbox:
             size = os.fstat(descriptor).st_size
             if size > self.limits.size:
                 return unreadable(file, "too-large", now, _SANDBOX, found=str(size), most=str(self.limits.size))
-            async with self._slots:
-                report = await self._ask(descriptor, file, anchors, now, brought or Brought(), base_size)
+            brought = brought or Brought()
+            request = {
+                "task": "judge",
+                "file": file,
+                "now": now.isoformat(),
+                "anchors": [_text(one) for one in anchors],
+                "extra": {
+                    "certificates": [_text(one) for one in brought.certificates],
+                    "ocsps": [_text(one) for one in brought.ocsps],
+                    "crls": [_text(one) for one in brought.crls],
+                },
+                "limits": vars(self.limits),
+                "base_size": base_size,
+            }
+            try:
+                async with self._slots:
+                    report = _read(await self._ask(descriptor, request, self.limits), file, now, self.limits)
+            except _NoAnswer as none:
+                report = unreadable(file, none.reason, now, _SANDBOX, **none.detail)
         finally:
             os.close(descriptor)
         return report.model_copy(update={"size": size, "milliseconds": round((time.perf_counter() - began) * 1000, 1)})
 
-    async def _ask(
-        self,
-        descriptor: int,
-        file: str,
-        anchors: Sequence[bytes],
-        now: datetime,
-        brought: Brought,
-        base_size: int | None,
-    ) -> FileReport:
+    async def draw(self, source: bytes | Path, ends: Sequence[int]) -> Pictures:
+        """The pages of a file and what differs between its states; `Pictures.fault` says why there are none.
+
+        `ends` are sizes in octets, ascending; the last is that of the whole file (see `pictures.states`).
+        """
+        limits = replace(DRAWING, memory=self.limits.memory)
+        try:
+            descriptor = await asyncio.to_thread(_open, source)
+        except OSError:
+            return Pictures(fault="file-unreadable")
+        try:
+            if os.fstat(descriptor).st_size > self.limits.size:
+                return Pictures(fault="too-large")
+            request = {"task": "draw", "ends": list(ends), "limits": vars(limits)}
+            async with self._slots:
+                answer = await self._ask(descriptor, request, limits)
+        except _NoAnswer as none:
+            return Pictures(fault=none.reason)
+        finally:
+            os.close(descriptor)
+        try:
+            return Pictures.model_validate_json(_whole(answer, limits) or b"")
+        except ValueError:
+            return Pictures(fault=_death(answer, limits)[0])
+
+    async def _ask(self, descriptor: int, request: dict[str, Any], limits: Limits) -> bytes:
+        """What a child says, and how it ended."""
         try:
             control = await self._ready()
         except OSError as fault:
-            return unreadable(file, "sandbox-unavailable", now, _SANDBOX, fault=type(fault).__name__)
+            raise _NoAnswer("sandbox-unavailable", fault=type(fault).__name__) from fault
         ours, theirs = socket.socketpair()
         try:
             await asyncio.to_thread(socket.send_fds, control, [b"J"], [theirs.fileno(), descriptor])
         except OSError as fault:
             ours.close()
             await self.close()
-            return unreadable(file, "sandbox-unavailable", now, _SANDBOX, fault=type(fault).__name__)
+            raise _NoAnswer("sandbox-unavailable", fault=type(fault).__name__) from fault
         finally:
             theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours)
         try:
-            request = json.dumps(
-                {
-                    "file": file,
-                    "now": now.isoformat(),
-                    "anchors": [_text(one) for one in anchors],
-                    "extra": {
-                        "certificates": [_text(one) for one in brought.certificates],
-                        "ocsps": [_text(one) for one in brought.ocsps],
-                        "crls": [_text(one) for one in brought.crls],
-                    },
-                    "limits": vars(self.limits),
-                    "base_size": base_size,
-                }
-            ).encode()
-            async with asyncio.timeout(self.limits.wall + 10):
-                writer.write(len(request).to_bytes(_HEAD, "big") + request)
+            said = json.dumps(request).encode()
+            async with asyncio.timeout(limits.wall + 10):
+                writer.write(len(said).to_bytes(_HEAD, "big") + said)
                 with suppress(ConnectionError):
                     await writer.drain()
-                answer = await reader.read(self.limits.output + 4096)
+                answer = await reader.read(limits.output + 4096)
                 while more := await reader.read(1 << 20):
                     answer += more
-                    if len(answer) > self.limits.output + 4096:
+                    if len(answer) > limits.output + 4096:
                         break
-        except (TimeoutError, ConnectionError):
+        except (TimeoutError, ConnectionError) as fault:
             await self._abandon()
-            return unreadable(file, "took-too-long", now, _SANDBOX, seconds=str(self.limits.wall))
+            raise _NoAnswer("took-too-long", seconds=str(limits.wall)) from fault
         finally:
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
-        return _read(answer, file, now, self.limits)
+        return answer
 
     async def _ready(self) -> socket.socket:
         async with self._starting:
@@ -168,7 +208,15 @@ class Sandbox:
                 await self.close()
             if self._control is not None:
                 return self._control
-            process, control = await asyncio.to_thread(_start)
+            if self._begun is None:
+                self._begun = asyncio.create_task(asyncio.to_thread(_start))
+            # Who asked may give up meanwhile: the start goes on, for whoever asks next or for close().
+            begun = self._begun
+            try:
+                process, control = await asyncio.shield(begun)
+            finally:
+                if begun.done():
+                    self._begun = None
             self._process, self._control = process, control
             return control
 
@@ -229,15 +277,21 @@ def _text(raw: bytes) -> str:
 
 def _read(answer: bytes, file: str, now: datetime, limits: Limits) -> FileReport:
     """The judge's report, or why there is none: by its exit status."""
-    if len(answer) > _HEAD:
-        size = int.from_bytes(answer[:_HEAD], "big")
-        if 0 < size <= limits.output and len(answer) >= _HEAD + size:
-            try:
-                return FileReport.model_validate_json(answer[_HEAD : _HEAD + size])
-            except ValueError:
-                return unreadable(file, "judge-answered-nonsense", now, _SANDBOX)
+    whole = _whole(answer, limits)
+    if whole is not None:
+        try:
+            return FileReport.model_validate_json(whole)
+        except ValueError:
+            return unreadable(file, "judge-answered-nonsense", now, _SANDBOX)
     reason, detail = _death(answer, limits)
     return unreadable(file, reason, now, _SANDBOX, **detail)
+
+
+def _whole(answer: bytes, limits: Limits) -> bytes | None:
+    """The message of a child, when all of it is there."""
+    size = int.from_bytes(answer[:_HEAD], "big")
+    whole = len(answer) > _HEAD and 0 < size <= limits.output and len(answer) >= _HEAD + size
+    return answer[_HEAD : _HEAD + size] if whole else None
 
 
 def _death(answer: bytes, limits: Limits) -> tuple[str, dict[str, str]]:
