@@ -131,7 +131,7 @@ def compose(
                 SignerSettings,
                 "signer",
                 environment,
-                keys=installation.keys,
+                key_folder=installation.keys,
                 passphrase_file=installation.secrets / "keystore-passphrase",
                 anchors=outside.anchors,
                 tsa=outside.tsa,

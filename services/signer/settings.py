@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from services.runtime.settings import Settings
 
+_NEEDS = {
+    "file": ("key_folder", "passphrase_file"),
+    "pkcs11": ("pkcs11_module", "pkcs11_token", "pkcs11_pin_file"),
+}
+
 
 class SignerSettings(Settings):
-    """Times are in seconds, sizes in octets.
+    """Times are in seconds, sizes in octets. Where keys are kept is explained in docs/keys.md.
 
-    `keys`: folder of the key files. `passphrase_file`: the passphrase that opens them, in a file of mode 0600.
     `anchors`: folder of the root certificates that signers and timestamp authorities must lead to.
     `tsa`: URL of the RFC 3161 timestamp authority. `authority`: the e-identity authority's issuer URL, as in `iss`;
     `authority_jwks`: where its keys are, by default below the issuer.
     """
 
-    keys: Path
-    passphrase_file: Path
+    keys: Annotated[Literal["file", "pkcs11"], Field(description="where private keys are kept")] = "file"
+    key_folder: Annotated[Path | None, Field(description="file: folder of the key files")] = None
+    passphrase_file: Annotated[Path | None, Field(description="file: the passphrase that opens them")] = None
+    pkcs11_module: Annotated[Path | None, Field(description="pkcs11: the vendor's shared library")] = None
+    pkcs11_token: Annotated[str | None, Field(description="pkcs11: the token's label")] = None
+    pkcs11_pin_file: Annotated[Path | None, Field(description="pkcs11: the user PIN")] = None
     anchors: Path
     tsa: str
     authority: str
@@ -31,3 +39,11 @@ class SignerSettings(Settings):
     tsa_skew: Annotated[float, Field(gt=0, le=600)] = 60.0
     status_timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
     status_limit: Annotated[int, Field(ge=10_000, le=50_000_000)] = 4_000_000
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        missing = [name for name in _NEEDS[self.keys] if getattr(self, name) in (None, "")]
+        if missing:
+            named = ", ".join(f"ANTIN_SIGNER__{name.upper()}" for name in missing)
+            raise ValueError(f"with KEYS={self.keys} these are needed too: {named}")
+        return self

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 from pydantic import SecretStr
 
@@ -32,6 +34,8 @@ from services.signer.routes import routes
 from services.signer.settings import SignerSettings
 
 NAME = "signer"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,28 @@ class Signing:
         return handlers.refuse(event.fact, fault)
 
 
+def _key_store(settings: SignerSettings) -> tuple[KeyStore, list[AbstractAsyncContextManager[object]]]:
+    """The one place where private keys are kept, and what must be closed at the end."""
+    if settings.keys == "pkcs11":
+        from services.signer.adapters.pkcs11_keys import Pkcs11Keys  # a C library: loaded only where it is used
+
+        module, token, pin = _given(settings.pkcs11_module), _given(settings.pkcs11_token), settings.pkcs11_pin_file
+        store = Pkcs11Keys(module, token, _given(pin))
+        return store, [store]
+    return FileKeys(_given(settings.key_folder), SecretStr(secret(_given(settings.passphrase_file)))), []
+
+
+def _given(value: T | None) -> T:
+    """A setting that `SignerSettings` has made sure of.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if value is None:
+        raise ValueError("a setting that SignerSettings should have asked for")
+    return value
+
+
 def build(
     platform: Platform,
     settings: SignerSettings,
@@ -92,10 +118,10 @@ def build(
 
     Raises:
         Refused: no trusted roots.
-        Malformed: the passphrase file cannot be read.
+        Malformed: the passphrase file cannot be read, or the PKCS#11 module cannot be loaded.
     """
     anchors = load_anchors(settings.anchors)
-    vault = keys or FileKeys(settings.keys, SecretStr(secret(settings.passphrase_file)))
+    vault, closing = (keys, []) if keys is not None else _key_store(settings)
     status = OnlineStatus(
         platform.outbound,
         anchors,
@@ -135,4 +161,5 @@ def build(
         schemas=(store.schema,),
         routes=routes(vault, find),
         subscribers=(Subscriber(NAME, reactions, {SigningRequested: signing}),),
+        resources=closing,
     )

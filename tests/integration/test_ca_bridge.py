@@ -134,7 +134,7 @@ async def bridging(
             signer.build(
                 platform,
                 SignerSettings(
-                    keys=installation.keys,
+                    key_folder=installation.keys,
                     passphrase_file=installation.secrets / "keystore-passphrase",
                     anchors=world.anchors,
                     tsa=world.urls.tsa,

@@ -23,7 +23,7 @@ from signer_world import DOCUMENT_SIGNING, NOW, World, name
 
 from events.binding import CertificateBound, CertificateReleased, CertificateRevoked, CertificateSuspended
 from events.contract import PartyConfirmed, SigningRequested
-from events.errors import Unavailable
+from events.errors import Malformed, Unavailable
 from events.fact import Fact
 from events.signing import DocumentSigned, SigningRefused
 from events.values import (
@@ -44,6 +44,7 @@ from services.runtime.blobs import Blobs
 from services.runtime.database import Database
 from services.runtime.outbound import Outbound
 from services.runtime.process import Platform, running
+from services.runtime.settings import from_environment
 from services.signer.adapters import store
 from services.signer.adapters.pyhanko_writer import PyhankoWriter
 from services.signer.settings import SignerSettings
@@ -154,27 +155,28 @@ def a_platform(world, tmp_path):
     )
 
 
-def the_settings(world, tmp_path):
+def the_settings(world, tmp_path, **more: Any):
     (tmp_path / "anchors").mkdir(exist_ok=True)
     (tmp_path / "anchors" / "root.pem").write_bytes(world.root.certificate.public_bytes(Encoding.PEM))
     secret = tmp_path / "passphrase"
     secret.write_text("correct horse")
     secret.chmod(0o600)
+    kept = {"key_folder": tmp_path / "keys", "passphrase_file": secret} if "keys" not in more else {}
     return SignerSettings(
-        keys=tmp_path / "keys",
-        passphrase_file=secret,
         anchors=tmp_path / "anchors",
         tsa=world.base + "/tsa",
         authority=world.base,
         tsa_timeout=1,
         status_timeout=1,
+        **kept,
+        **more,
     )
 
 
 @asynccontextmanager
-async def house(world, tmp_path):
+async def house(world, tmp_path, **settings: Any):
     platform = a_platform(world, tmp_path)
-    service = build(platform, the_settings(world, tmp_path))
+    service = build(platform, the_settings(world, tmp_path, **settings))
     ring = Keyring([ApiKey(name="bridge", sha256=digest_of(KEY), scopes=("credentials:write",))])
     async with running(platform, [service], keyring=ring) as url:
         yield House(world, platform, url)
@@ -206,6 +208,29 @@ async def test_a_requested_slot_is_signed_and_said(world, tmp_path, algorithm):
         signed = await at.platform.blobs.fetch(fact.signed)
         assert signed.startswith(pdfs.minimal())
         assert b'"standing": "good"' in await at.platform.blobs.fetch(fact.checked)
+
+
+async def test_the_service_keeps_its_keys_in_a_module(world, tmp_path, soft_token):
+    chosen = {
+        "keys": "pkcs11",
+        "pkcs11_module": soft_token.module,
+        "pkcs11_token": soft_token.label,
+        "pkcs11_pin_file": soft_token.pin_file,
+    }
+    async with house(world, tmp_path, **chosen) as at:
+        bound = await at.bind(algorithm=KeyAlgorithm.P256)
+        await at.ask(bound, pdfs.minimal())
+        (fact,) = await at.facts(1)
+        assert isinstance(fact, DocumentSigned)
+        assert not (tmp_path / "keys").exists()
+
+
+def test_settings_that_lack_something_say_what(tmp_path):
+    given = {"anchors": tmp_path, "tsa": "http://tsa.example", "authority": "http://authority.example"}
+    with pytest.raises(Malformed) as found:
+        from_environment(SignerSettings, "signer", {"ANTIN_SIGNER__KEYS": "pkcs11"}, **given)
+    for name in ("PKCS11_MODULE", "PKCS11_TOKEN", "PKCS11_PIN_FILE"):
+        assert f"ANTIN_SIGNER__{name}" in str(found.value)
 
 
 async def test_the_next_party_signs_over_the_first_though_it_saw_the_bare_text(world, tmp_path):
