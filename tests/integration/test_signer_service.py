@@ -229,8 +229,8 @@ def test_settings_that_lack_something_say_what(tmp_path):
     given = {"anchors": tmp_path, "tsa": "http://tsa.example", "authority": "http://authority.example"}
     with pytest.raises(Malformed) as found:
         from_environment(SignerSettings, "signer", {"ANTIN_SIGNER__KEYS": "pkcs11"}, **given)
-    for name in ("PKCS11_MODULE", "PKCS11_TOKEN", "PKCS11_PIN_FILE"):
-        assert f"ANTIN_SIGNER__{name}" in str(found.value)
+    for missing in ("PKCS11_MODULE", "PKCS11_TOKEN", "PKCS11_PIN_FILE"):
+        assert f"ANTIN_SIGNER__{missing}" in str(found.value)
 
 
 async def test_the_next_party_signs_over_the_first_though_it_saw_the_bare_text(world, tmp_path):
