@@ -40,7 +40,7 @@ from events.errors import AntinError, Malformed, Refused, Unavailable
 from events.values import CredentialId
 from services.runtime.settings import secret
 from services.signer.adapters import requests
-from services.signer.model import RedeemedPermit, SigningAlgorithm
+from services.signer.model import KeyPermit, SigningAlgorithm
 
 log = structlog.get_logger()
 
@@ -53,7 +53,6 @@ _CURVES: dict[SigningAlgorithm, tuple[str, ec.EllipticCurve, int]] = {
 _SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
 """DigestInfo of SHA-256 up to its 32 octets (RFC 8017 clause 9.2, note 1)."""
 
-_PSS = (Mechanism.SHA256, pkcs11.MGF.SHA256, 32)
 _PRIVATE = {
     Attribute.PRIVATE: True,
     Attribute.SENSITIVE: True,
@@ -140,7 +139,7 @@ class Pkcs11Keys:
         found = await self._do(lambda session: self._find(session, credential))
         return found.algorithm if found else None
 
-    async def sign(self, permit: RedeemedPermit) -> bytes:
+    async def sign(self, permit: KeyPermit) -> bytes:
         """The raw signature over the permit's attributes digest (RFC 8017 clause 8, FIPS 186-5; ECDSA in DER).
 
         Raises:
@@ -157,7 +156,7 @@ class Pkcs11Keys:
                     expected=f"one for {permit.algorithm.value}",
                     remedy="bind the certificate to the key it was issued for",
                 )
-            return _sign(key, permit.attributes.raw)
+            return _sign(key, permit.attributes.raw, permit.salt)
 
         return await self._do(work)
 
@@ -382,10 +381,14 @@ def _spki(algorithm: SigningAlgorithm, public: Any) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _sign(key: _Key, digest: bytes) -> bytes:
-    """The signature over a SHA-256 digest, as X.509 and CMS have it."""
+def _sign(key: _Key, digest: bytes, salt: int = 32) -> bytes:
+    """The signature over a SHA-256 digest, as X.509 and CMS have it; `salt` in octets, for PSS."""
     if key.algorithm.is_pss:
-        return bytes(key.private.sign(digest, mechanism=Mechanism.RSA_PKCS_PSS, mechanism_param=_PSS))
+        return bytes(
+            key.private.sign(
+                digest, mechanism=Mechanism.RSA_PKCS_PSS, mechanism_param=(Mechanism.SHA256, pkcs11.MGF.SHA256, salt)
+            )
+        )
     if key.algorithm.is_rsa:
         return bytes(key.private.sign(_SHA256_INFO + digest, mechanism=Mechanism.RSA_PKCS))
     raw = bytes(key.private.sign(digest, mechanism=Mechanism.ECDSA))
