@@ -186,6 +186,9 @@ REASONS = {
     "judge-answered-nonsense": _t("Tiến trình kiểm tra trả lời sai dạng.", "The judging process answered nonsense."),
     "judge-vanished": _t("Tiến trình kiểm tra biến mất.", "The judging process vanished."),
     "judge-died": _t("Tiến trình kiểm tra dừng đột ngột (mã {code}).", "The judging process died (code {code})."),
+    "tried-what-is-forbidden": _t(
+        "Tiến trình kiểm tra đã thử làm điều bị cấm.", "The judging process tried to do what it may not."
+    ),
     "sandbox-unavailable": _t("Không khởi động được môi trường kiểm tra.", "The sandbox could not be started."),
     "no-signature": _t("Không tìm thấy chữ ký nào.", "No signature was found."),
     "field-unreadable": _t("Không đọc được trường: {fields}.", "Fields that cannot be read: {fields}."),

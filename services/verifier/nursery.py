@@ -1,112 +1,165 @@
 """The warm parent of single-use judges: imports once, forks a child per file, and reports how each one ended.
 
-Runs as `python -m services.verifier.nursery FD`, started by the sandbox with an empty environment. Over the control
-socket FD it receives pairs of descriptors: a stream to answer on, and the file to judge. The child gets hard limits
-from the kernel (CPU, wall clock, memory, no writing, no children), judges one file and is gone.
+Runs as `python -m services.verifier.nursery FD MODULE`, started by the sandbox with an empty environment. Over the
+control socket FD it receives, for each file, the seconds it may take and a pair of descriptors: a stream to answer on,
+and the file. The child gets hard limits from the kernel (`confinement`), does one task of MODULE (`tasks`) and is gone.
+
+On the stream: a length and the request in JSON go in; parts of the answer, each after its length, come out, and last,
+from here, how the child ended (`END`), whatever became of it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import gc
+import importlib
 import json
 import logging
 import os
-import resource
 import selectors
 import signal
 import socket
+import struct
 import sys
+import time
 import warnings
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
+
+from services.verifier import confinement
 
 HEAD = 8
 """Octets of the length before each message."""
+ORDER = struct.Struct("=d")
+"""Seconds that a task may take, on the control socket."""
+END = struct.Struct("=iII")
+"""How a child ended: exit code, or minus the signal; milliseconds of processor; kibibytes of memory at most."""
+NO_MEMORY, TOO_DEEP, FORBIDDEN, TOO_LONG, DIED = 71, 72, 74, 75, 70
 _PASSED = 2
+_GRACE = 0.5
 
 
-def serve(control: socket.socket) -> None:
-    """Fork a judge for each pair of descriptors until the other side closes."""
-    _warm()
+@dataclass
+class _Child:
+    answer: socket.socket
+    deadline: float
+    overdue: bool = False
+
+
+def serve(control: socket.socket, module: str) -> None:
+    """Fork a child for each order until the other side closes."""
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    tasks = importlib.import_module(module)
+    tasks.warm()
+    layers, held = _confined()
     waker, alarm = socket.socketpair()
     for end in (waker, alarm):
         end.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(alarm.fileno(), warn_on_full_buffer=False)
-    waiting: dict[int, socket.socket] = {}
+    children: dict[int, _Child] = {}
     selector = selectors.DefaultSelector()
     selector.register(control, selectors.EVENT_READ)
     selector.register(waker, selectors.EVENT_READ)
     gc.collect()
     gc.freeze()
-    control.sendall(b"R")
+    control.sendall(json.dumps(layers).encode())
+    parent = os.getpid()
     while True:
-        ready = {key.fileobj for key, _ in selector.select()}
+        ready = {key.fileobj for key, _ in selector.select(_patience(children))}
         if waker in ready:
             with suppress(BlockingIOError):
                 waker.recv(4096)
-            _reap(waiting)
+            _reap(children)
         if control in ready:
             try:
-                message, descriptors, _, _ = socket.recv_fds(control, 1, _PASSED)
+                message, descriptors, _, _ = socket.recv_fds(control, ORDER.size, _PASSED)
             except OSError:
                 message, descriptors = b"", []
             if not message:
-                for child in waiting:
-                    with suppress(ProcessLookupError):
-                        os.kill(child, signal.SIGKILL)
+                for pid in children:
+                    _kill(pid)
                 return
-            if len(descriptors) != _PASSED:
+            if len(descriptors) != _PASSED or len(message) != ORDER.size:
                 for descriptor in descriptors:
                     os.close(descriptor)
                 continue
             answer, source = socket.socket(fileno=descriptors[0]), descriptors[1]
-            child = os.fork()
-            if child == 0:
-                _live((control, waker, alarm, *waiting.values()), selector, answer, source)
+            pid = os.fork()
+            if pid == 0:
+                others = (control, waker, alarm, *(child.answer for child in children.values()))
+                _live(others, selector, answer, source, tasks, layers, held, parent)
             os.close(source)
-            waiting[child] = answer
+            children[pid] = _Child(answer, time.monotonic() + ORDER.unpack(message)[0] + _GRACE)
 
 
-def _warm() -> None:
-    """Import what a judgement needs, so that a child need not."""
-    logging.disable(logging.CRITICAL)
-    warnings.simplefilter("ignore")
-    import lxml.etree  # type: ignore[import-untyped]  # noqa: F401
-    import pyhanko.sign.validation  # noqa: F401
+def _confined() -> tuple[list[str], int]:
+    """Put on the layers that this process wears itself; which hold, and the octets of address space it has."""
+    confinement.be_first_to_go()
+    held = confinement.address_space()
+    holds = {
+        "limits": True,
+        "network-namespace": confinement.leave_the_network(),
+        "landlock": confinement.forbid_files(),
+        "seccomp": confinement.filters(),
+    }
+    return [layer for layer in confinement.LAYERS if holds[layer]], held
 
-    import services.verifier.adapters.pdfium
-    import services.verifier.adapters.pyhanko_engine  # noqa: F401
+
+def _patience(children: dict[int, _Child]) -> float | None:
+    """Seconds until the next child is overdue; whoever is overdue now is killed.
+
+    A child's own alarm comes first; this is for one that has blocked the signal.
+    """
+    now = time.monotonic()
+    for pid, child in children.items():
+        if child.deadline <= now:
+            _kill(pid)
+            child.overdue, child.deadline = True, now + 1
+    return min((child.deadline - now for child in children.values()), default=None)
 
 
-def _reap(waiting: dict[int, socket.socket]) -> None:
-    """Tell each asker how its judge ended: after the judge's own answer, one line with the exit status."""
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _reap(children: dict[int, _Child]) -> None:
+    """Tell each asker how its child ended, after the child's own answer."""
     while True:
         try:
-            child, status = os.waitpid(-1, os.WNOHANG)
+            pid, status, used = os.wait4(-1, os.WNOHANG)
         except ChildProcessError:
             return
-        if child == 0:
+        if pid == 0:
             return
-        answer = waiting.pop(child, None)
-        if answer is None:
+        child = children.pop(pid, None)
+        if child is None:
             continue
-        end = {"code": os.waitstatus_to_exitcode(status)}
+        code = -signal.SIGALRM if child.overdue else os.waitstatus_to_exitcode(status)
+        spent = round((used.ru_utime + used.ru_stime) * 1000)
         with suppress(OSError):
-            answer.setblocking(False)
-            answer.sendall(json.dumps(end).encode() + b"\n")
-        answer.close()
+            child.answer.setblocking(False)
+            child.answer.sendall(END.pack(code, spent, used.ru_maxrss))
+        child.answer.close()
 
 
 def _live(
-    others: tuple[socket.socket, ...], selector: selectors.BaseSelector, answer: socket.socket, source: int
+    others: tuple[socket.socket, ...],
+    selector: selectors.BaseSelector,
+    answer: socket.socket,
+    source: int,
+    tasks: ModuleType,
+    layers: list[str],
+    held: int,
+    parent: int,
 ) -> None:
-    """A judge's whole life. Never returns."""
-    code = 70
+    """A child's whole life. Never returns."""
+    code = DIED
     try:
+        confinement.die_with(parent)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -114,21 +167,33 @@ def _live(
         for other in others:
             other.close()
         request = json.loads(_receive(answer))
-        _confine(request["limits"])
-        text = _drawn(request, source) if request["task"] == "draw" else _judged(request, source)
-        if len(text) > int(request["limits"]["output"]):
-            code = 75
-        else:
-            answer.sendall(len(text).to_bytes(HEAD, "big") + text)
-            code = 0
+        limits = request["limits"]
+        os.environ.clear()
+        os.nice(5)
+        confinement.limit(cpu=limits["cpu"], wall=limits["wall"], memory=limits["memory"], held=held)
+        if "seccomp" in layers:
+            confinement.filter_calls()
+        code = _work(tasks.TASKS[request["task"]], source, request, answer)
     except MemoryError:
-        code = 71
+        code = NO_MEMORY
     except RecursionError:
-        code = 72
+        code = TOO_DEEP
+    except PermissionError:
+        code = FORBIDDEN
     except BaseException:  # noqa: BLE001 - whatever it was, it dies here and is reported by its code
-        code = 70
+        code = DIED
     finally:
         os._exit(code)
+
+
+def _work(task: Any, source: int, request: dict[str, Any], answer: socket.socket) -> int:
+    room = int(request["limits"]["output"])
+    for part in task(os.pread(source, os.fstat(source).st_size, 0), request):
+        room -= len(part)
+        if room < 0:
+            return TOO_LONG
+        answer.sendall(len(part).to_bytes(HEAD, "big") + part)
+    return 0
 
 
 def _receive(answer: socket.socket) -> bytes:
@@ -147,56 +212,5 @@ def _exactly(answer: socket.socket, size: int) -> bytes:
     return bytes(parts)
 
 
-def _confine(limits: dict[str, Any]) -> None:
-    """Hard limits by the kernel; an endless loop in Python or C ends all the same."""
-    os.environ.clear()
-    signal.setitimer(signal.ITIMER_REAL, float(limits["wall"]))
-    cpu = int(limits["cpu"])
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        held = int(statm.read().split()[0]) * resource.getpagesize()
-    room = held + int(limits["memory"])
-    resource.setrlimit(resource.RLIMIT_AS, (room, room))
-    for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_NPROC):
-        resource.setrlimit(kind, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-    os.nice(5)
-
-
-def _judged(request: dict[str, Any], source: int) -> bytes:
-    from services.verifier.adapters.pyhanko_engine import judge
-    from services.verifier.model import Brought
-
-    extra = Brought(**{key: tuple(base64.b64decode(one) for one in found) for key, found in request["extra"].items()})
-    report = asyncio.run(
-        judge(
-            _octets(source),
-            file=request["file"],
-            anchors=[base64.b64decode(one) for one in request["anchors"]],
-            now=datetime.fromisoformat(request["now"]),
-            extra=extra,
-            base_size=request["base_size"],
-        )
-    )
-    return report.model_dump_json().encode()
-
-
-def _drawn(request: dict[str, Any], source: int) -> bytes:
-    from services.verifier.adapters.pdfium import draw
-
-    return draw(_octets(source), request["ends"]).model_dump_json().encode()
-
-
-def _octets(source: int) -> bytes:
-    size = os.fstat(source).st_size
-    data = bytearray()
-    while len(data) < size:
-        part = os.pread(source, min(size - len(data), 1 << 24), len(data))
-        if not part:
-            break
-        data += part
-    return bytes(data)
-
-
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])

@@ -1,7 +1,8 @@
-"""Judges or draws each file in a process of its own, with hard limits; whatever happens there, a report comes out here.
+"""Judges or draws each file in a process of its own, with hard limits; whatever happens there, an answer comes here.
 
-A warm parent (`nursery`) is forked for each file, so a judgement costs a fork and not a start. The judge's environment
-is empty and it is given descriptors, not paths. Any death of it means "cannot be verified", with the reason.
+A warm parent (`nursery`) is forked for each file, so a judgement costs a fork and not a start; it is replaced now and
+then. The process has an empty environment, no network, and descriptors instead of paths (`confinement`). Any death of
+it means "cannot be verified", with the reason.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import asyncio
 import base64
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,52 +25,98 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import structlog
+
+from services.verifier.confinement import LAYERS
 from services.verifier.model import Brought, FileReport, unreadable
+from services.verifier.nursery import DIED, END, FORBIDDEN, HEAD, NO_MEMORY, ORDER, TOO_DEEP, TOO_LONG
 from services.verifier.pictures import Pictures
 
-_HEAD = 8
 _START_SECONDS = 60.0
+_LAST_RESORT_SECONDS = 10.0
 _SANDBOX = "Antin: sandbox"
+_TASKS = "services.verifier.tasks"
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one judgement may use."""
+    """What one task with one file may use. With these, every answer is there within 10 seconds, below 512 MB."""
 
     size: int = 64 * 1024 * 1024
     """Octets of a file."""
-    cpu: int = 20
+    cpu: int = 8
     """Seconds of processor."""
-    wall: float = 30.0
+    wall: float = 9.0
     """Seconds on the clock."""
-    memory: int = 1024 * 1024 * 1024
-    """Octets of address space beyond the warm parent's own."""
+    memory: int = 384 * 1024 * 1024
+    """Octets of address space beyond the warm parent's own (some 100 MB)."""
     output: int = 8 * 1024 * 1024
-    """Octets of a report."""
+    """Octets of an answer."""
 
 
 DRAWING = Limits(cpu=15, wall=20.0, output=12 * 1024 * 1024)
-"""What drawing one file may use; memory as for a judgement."""
+"""What drawing one file may use; size and memory as for a judgement."""
 
 
-class _NoAnswer(Exception):
-    """No child answered; why."""
+@dataclass(frozen=True)
+class Lifetime:
+    """When a warm parent is replaced by a fresh one; what it still has in hand is ended well."""
 
-    def __init__(self, reason: str, **detail: str) -> None:
-        super().__init__(reason)
-        self.reason, self.detail = reason, detail
+    tasks: int = 1000
+    """Files it was given."""
+    seconds: float = 3600.0
+    """Its age."""
+    growth: int = 64 * 1024 * 1024
+    """Octets of memory it holds beyond those at its start."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a task answered, and how it ended."""
+
+    parts: tuple[bytes, ...] = ()
+    reason: str | None = None
+    """Why it did not end by itself (a kebab-case name for the catalogue); none when it did."""
+    detail: Mapping[str, str] | None = None
+    milliseconds: int = 0
+    """Of processor."""
+    peak: int = 0
+    """Octets of memory at most, those shared with the warm parent among them."""
 
 
 class Sandbox:
-    """Judges files, a few at a time. Use as an async context manager."""
+    """Does tasks with files, a few at a time. Use as an async context manager.
 
-    def __init__(self, limits: Limits | None = None, workers: int = 2) -> None:
+    `tasks` names the module whose `TASKS` may be asked for.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        workers: int = 2,
+        *,
+        lifetime: Lifetime | None = None,
+        tasks: str = _TASKS,
+    ) -> None:
         self.limits = limits or Limits()
+        self._lifetime = lifetime or Lifetime()
+        self._tasks = tasks
         self._slots = asyncio.Semaphore(workers)
         self._starting = asyncio.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-        self._begun: asyncio.Task[tuple[subprocess.Popen[bytes], socket.socket]] | None = None
+        self._begun: asyncio.Task[_Parent] | None = None
+        self._parent: _Parent | None = None
+        self._leaving: set[_Parent] = set()
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers of `confinement.LAYERS` in force; none before the first task."""
+        return self._parent.layers if self._parent else ()
+
+    @property
+    def pid(self) -> int | None:
+        """The warm parent's process id; none before the first task."""
+        return self._parent.process.pid if self._parent else None
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,21 +127,15 @@ class Sandbox:
         await self.close()
 
     async def close(self) -> None:
-        """End the warm parent and whatever it still runs."""
+        """End the warm parents and whatever they still run."""
         if self._begun is not None:
-            begun, self._begun = self._begun, None
             with suppress(OSError):
-                self._process, self._control = await begun
-        control, process = self._control, self._process
-        self._control = self._process = None
-        if control is not None:
-            control.close()
-        if process is not None:
-            try:
-                await asyncio.to_thread(process.wait, 5)
-            except subprocess.TimeoutExpired:
-                _kill_group(process)
-                await asyncio.to_thread(process.wait, 5)
+                self._parent = await self._begun
+            self._begun = None
+        parents = [*self._leaving, *([self._parent] if self._parent else [])]
+        self._parent = None
+        self._leaving.clear()
+        await asyncio.gather(*(asyncio.to_thread(parent.end) for parent in parents))
 
     async def judge(
         self,
@@ -110,35 +152,29 @@ class Sandbox:
         With `base_size`, the file is also compared with its own first `base_size` octets.
         """
         began = time.perf_counter()
+        extra = brought or Brought()
+        request = {
+            "file": file,
+            "now": now.isoformat(),
+            "anchors": [_text(one) for one in anchors],
+            "extra": {
+                "certificates": [_text(one) for one in extra.certificates],
+                "ocsps": [_text(one) for one in extra.ocsps],
+                "crls": [_text(one) for one in extra.crls],
+            },
+            "base_size": base_size,
+        }
+        size: int | None = None
         try:
             descriptor = await asyncio.to_thread(_open, source)
         except OSError as fault:
             return unreadable(file, "file-unreadable", now, _SANDBOX, fault=fault.strerror or type(fault).__name__)
         try:
             size = os.fstat(descriptor).st_size
-            if size > self.limits.size:
-                return unreadable(file, "too-large", now, _SANDBOX, found=str(size), most=str(self.limits.size))
-            brought = brought or Brought()
-            request = {
-                "task": "judge",
-                "file": file,
-                "now": now.isoformat(),
-                "anchors": [_text(one) for one in anchors],
-                "extra": {
-                    "certificates": [_text(one) for one in brought.certificates],
-                    "ocsps": [_text(one) for one in brought.ocsps],
-                    "crls": [_text(one) for one in brought.crls],
-                },
-                "limits": vars(self.limits),
-                "base_size": base_size,
-            }
-            try:
-                async with self._slots:
-                    report = _read(await self._ask(descriptor, request, self.limits), file, now, self.limits)
-            except _NoAnswer as none:
-                report = unreadable(file, none.reason, now, _SANDBOX, **none.detail)
+            ended = await self.run("judge", descriptor, request)
         finally:
             os.close(descriptor)
+        report = _report(ended, file, now)
         return report.model_copy(update={"size": size, "milliseconds": round((time.perf_counter() - began) * 1000, 1)})
 
     async def draw(self, source: bytes | Path, ends: Sequence[int]) -> Pictures:
@@ -146,85 +182,133 @@ class Sandbox:
 
         `ends` are sizes in octets, ascending; the last is that of the whole file (see `pictures.states`).
         """
-        limits = replace(DRAWING, memory=self.limits.memory)
+        limits = replace(DRAWING, size=self.limits.size, memory=self.limits.memory)
         try:
-            descriptor = await asyncio.to_thread(_open, source)
+            ended = await self.run("draw", source, {"ends": list(ends)}, limits)
         except OSError:
             return Pictures(fault="file-unreadable")
         try:
-            if os.fstat(descriptor).st_size > self.limits.size:
-                return Pictures(fault="too-large")
-            request = {"task": "draw", "ends": list(ends), "limits": vars(limits)}
-            async with self._slots:
-                answer = await self._ask(descriptor, request, limits)
-        except _NoAnswer as none:
-            return Pictures(fault=none.reason)
-        finally:
-            os.close(descriptor)
-        try:
-            return Pictures.model_validate_json(_whole(answer, limits) or b"")
+            return Pictures.model_validate_json(ended.parts[-1] if ended.parts else b"")
         except ValueError:
-            return Pictures(fault=_death(answer, limits)[0])
+            return Pictures(fault=ended.reason or "judge-answered-nonsense")
 
-    async def _ask(self, descriptor: int, request: dict[str, Any], limits: Limits) -> bytes:
-        """What a child says, and how it ended."""
+    async def run(
+        self, task: str, source: bytes | Path | int, request: Mapping[str, Any], limits: Limits | None = None
+    ) -> Ended:
+        """Do one task with one file: octets, a path, or a descriptor that stays the caller's.
+
+        Raises:
+            OSError: the path cannot be opened.
+        """
+        limits = limits or self.limits
+        descriptor = source if isinstance(source, int) else await asyncio.to_thread(_open, source)
         try:
-            control = await self._ready()
+            size = os.fstat(descriptor).st_size
+            if size > limits.size:
+                return _dead("too-large", found=size, most=limits.size)
+            async with self._slots:
+                return await self._ask(descriptor, {**request, "task": task, "limits": vars(limits)}, limits)
+        finally:
+            if descriptor is not source:
+                os.close(descriptor)
+
+    async def _ask(self, descriptor: int, request: Mapping[str, Any], limits: Limits) -> Ended:
+        try:
+            parent = await self._ready()
         except OSError as fault:
-            raise _NoAnswer("sandbox-unavailable", fault=type(fault).__name__) from fault
+            return _dead("sandbox-unavailable", fault=type(fault).__name__)
+        parent.hands += 1
+        parent.given += 1
         ours, theirs = socket.socketpair()
         try:
-            await asyncio.to_thread(socket.send_fds, control, [b"J"], [theirs.fileno(), descriptor])
+            with ours:
+                with theirs:
+                    order = [theirs.fileno(), descriptor]
+                    socket.send_fds(parent.control, [ORDER.pack(limits.wall)], order, socket.MSG_DONTWAIT)
+                return _understood(await _exchange(ours, json.dumps(request).encode(), limits), limits)
+        except TimeoutError:
+            # Not even the warm parent answers: it goes with all its children, the next file gets another.
+            parent.kill()
+            await self._drop(parent)
+            return _dead("took-too-long", seconds=limits.wall)
         except OSError as fault:
-            ours.close()
-            await self.close()
-            raise _NoAnswer("sandbox-unavailable", fault=type(fault).__name__) from fault
+            await self._drop(parent)
+            return _dead("sandbox-unavailable", fault=type(fault).__name__)
         finally:
-            theirs.close()
-        reader, writer = await asyncio.open_connection(sock=ours)
-        try:
-            said = json.dumps(request).encode()
-            async with asyncio.timeout(limits.wall + 10):
-                writer.write(len(said).to_bytes(_HEAD, "big") + said)
-                with suppress(ConnectionError):
-                    await writer.drain()
-                answer = await reader.read(limits.output + 4096)
-                while more := await reader.read(1 << 20):
-                    answer += more
-                    if len(answer) > limits.output + 4096:
-                        break
-        except (TimeoutError, ConnectionError) as fault:
-            await self._abandon()
-            raise _NoAnswer("took-too-long", seconds=str(limits.wall)) from fault
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-        return answer
+            parent.hands -= 1
+            if parent in self._leaving and not parent.hands:
+                await self._drop(parent)
 
-    async def _ready(self) -> socket.socket:
+    async def _ready(self) -> _Parent:
         async with self._starting:
-            if self._process is not None and self._process.poll() is not None:
-                await self.close()
-            if self._control is not None:
-                return self._control
-            if self._begun is None:
-                self._begun = asyncio.create_task(asyncio.to_thread(_start))
-            # Who asked may give up meanwhile: the start goes on, for whoever asks next or for close().
-            begun = self._begun
-            try:
-                process, control = await asyncio.shield(begun)
-            finally:
-                if begun.done():
-                    self._begun = None
-            self._process, self._control = process, control
-            return control
+            parent = self._parent
+            if parent is not None and parent.process.poll() is not None:
+                await self._drop(parent)
+            elif parent is not None and parent.worn(self._lifetime):
+                self._parent = None
+                self._leaving.add(parent)
+                if not parent.hands:
+                    await self._drop(parent)
+            return self._parent or await self._begin()
 
-    async def _abandon(self) -> None:
-        """The warm parent does not answer: end it and all its children; the next judgement starts another."""
-        if self._process is not None:
-            _kill_group(self._process)
-        await self.close()
+    async def _begin(self) -> _Parent:
+        """Start a warm parent. Who asked may give up meanwhile: the start goes on, for whoever asks next or close()."""
+        if self._begun is None:
+            self._begun = asyncio.create_task(asyncio.to_thread(_start, self._tasks))
+        begun = self._begun
+        try:
+            self._parent = await asyncio.shield(begun)
+        finally:
+            if begun.done():
+                self._begun = None
+        if missing := [layer for layer in LAYERS if layer not in self._parent.layers]:
+            log.warning("sandbox-weaker", missing=missing, remedy="see docs/verification.md, the sandbox")
+        return self._parent
+
+    async def _drop(self, parent: _Parent) -> None:
+        self._leaving.discard(parent)
+        if self._parent is parent:
+            self._parent = None
+        await asyncio.shield(asyncio.to_thread(parent.end))
+
+
+class _Parent:
+    """A warm parent as seen from here."""
+
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, layers: tuple[str, ...]) -> None:
+        self.process, self.control, self.layers = process, control, layers
+        self.given = self.hands = 0
+        self._born = time.monotonic()
+        self._held = self._resident()
+
+    def worn(self, lifetime: Lifetime) -> bool:
+        """Whether it is time for another."""
+        return (
+            self.given >= lifetime.tasks
+            or time.monotonic() - self._born >= lifetime.seconds
+            or self._resident() - self._held > lifetime.growth
+        )
+
+    def end(self) -> None:
+        """Close the control socket, upon which it kills its children and goes; insist after 5 seconds."""
+        self.control.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self.process.wait(5)
+
+    def kill(self) -> None:
+        """It and all its children, at once."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def _resident(self) -> int:
+        try:
+            fields = Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()
+            return int(fields[1]) * resource.getpagesize()
+        except (OSError, IndexError, ValueError):
+            return 0
 
 
 def _open(source: bytes | Path) -> int:
@@ -237,12 +321,12 @@ def _open(source: bytes | Path) -> int:
     return descriptor
 
 
-def _start() -> tuple[subprocess.Popen[bytes], socket.socket]:
+def _start(tasks: str) -> _Parent:
     ours, theirs = socket.socketpair()
     root = str(Path(__file__).resolve().parents[2])
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "services.verifier.nursery", str(theirs.fileno())],
+            [sys.executable, "-P", "-m", "services.verifier.nursery", str(theirs.fileno()), tasks],
             pass_fds=(theirs.fileno(),),
             env={"PYTHONPATH": root, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
             cwd="/",
@@ -255,57 +339,82 @@ def _start() -> tuple[subprocess.Popen[bytes], socket.socket]:
         theirs.close()
     ours.settimeout(_START_SECONDS)
     try:
-        if ours.recv(1) != b"R":
+        layers = tuple(json.loads(ours.recv(4096) or b"[]"))
+        if not layers:
             raise OSError("the warm parent did not start")
     except OSError:
         ours.close()
-        _kill_group(process)
+        process.kill()
         process.wait(5)
         raise
     ours.settimeout(None)
-    return process, ours
+    return _Parent(process, ours, layers)
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def _text(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
-
-
-def _read(answer: bytes, file: str, now: datetime, limits: Limits) -> FileReport:
-    """The judge's report, or why there is none: by its exit status."""
-    whole = _whole(answer, limits)
-    if whole is not None:
-        try:
-            return FileReport.model_validate_json(whole)
-        except ValueError:
-            return unreadable(file, "judge-answered-nonsense", now, _SANDBOX)
-    reason, detail = _death(answer, limits)
-    return unreadable(file, reason, now, _SANDBOX, **detail)
-
-
-def _whole(answer: bytes, limits: Limits) -> bytes | None:
-    """The message of a child, when all of it is there."""
-    size = int.from_bytes(answer[:_HEAD], "big")
-    whole = len(answer) > _HEAD and 0 < size <= limits.output and len(answer) >= _HEAD + size
-    return answer[_HEAD : _HEAD + size] if whole else None
-
-
-def _death(answer: bytes, limits: Limits) -> tuple[str, dict[str, str]]:
+async def _exchange(stream: socket.socket, request: bytes, limits: Limits) -> bytes:
+    """Everything that comes back."""
+    reader, writer = await asyncio.open_connection(sock=stream)
+    most = limits.output + (1 << 16)
     try:
-        end: dict[str, Any] = json.loads(answer.strip().splitlines()[-1])
-        code = int(end["code"])
-    except (ValueError, KeyError, IndexError, TypeError):
-        return "judge-vanished", {}
+        async with asyncio.timeout(limits.wall + _LAST_RESORT_SECONDS):
+            writer.write(len(request).to_bytes(HEAD, "big") + request)
+            with suppress(ConnectionError):
+                await writer.drain()
+            answer = bytearray()
+            while len(answer) <= most and (more := await reader.read(1 << 20)):
+                answer += more
+            return bytes(answer)
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def _understood(answer: bytes, limits: Limits) -> Ended:
+    if len(answer) < END.size:
+        return _dead("judge-vanished")
+    said, end = answer[: -END.size], answer[-END.size :]
+    code, spent, peak = END.unpack(end)
+    parts = []
+    while len(said) >= HEAD:
+        size = int.from_bytes(said[:HEAD], "big")
+        if size > limits.output or len(said) < HEAD + size:
+            break
+        parts.append(said[HEAD : HEAD + size])
+        said = said[HEAD + size :]
+    reason, detail = _death(code, limits)
+    return Ended(tuple(parts), reason, detail, spent, peak * 1024)
+
+
+def _death(code: int, limits: Limits) -> tuple[str | None, dict[str, str]]:
     if code == -signal.SIGALRM:
         return "took-too-long", {"seconds": str(limits.wall)}
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
         return "took-too-much-processor", {"seconds": str(limits.cpu)}
-    if code in (71, -signal.SIGSEGV, -signal.SIGABRT):
+    if code in (NO_MEMORY, -signal.SIGSEGV, -signal.SIGABRT):
         return "took-too-much-memory", {"octets": str(limits.memory)}
-    return {72: ("too-deep", {}), 75: ("report-too-long", {"most": str(limits.output)})}.get(
-        code, ("judge-died", {"code": str(code)})
-    )
+    reasons: dict[int, tuple[str | None, dict[str, str]]] = {
+        0: (None, {}),
+        TOO_DEEP: ("too-deep", {}),
+        FORBIDDEN: ("tried-what-is-forbidden", {}),
+        TOO_LONG: ("report-too-long", {"most": str(limits.output)}),
+    }
+    return reasons.get(code, ("judge-died", {"code": str(code or DIED)}))
+
+
+def _dead(reason: str, **detail: object) -> Ended:
+    return Ended(reason=reason, detail={key: str(value) for key, value in detail.items()})
+
+
+def _report(ended: Ended, file: str, now: datetime) -> FileReport:
+    """The judge's report, or why there is none."""
+    if ended.parts:
+        try:
+            return FileReport.model_validate_json(ended.parts[-1])
+        except ValueError:
+            return unreadable(file, "judge-answered-nonsense", now, _SANDBOX)
+    return unreadable(file, ended.reason or "judge-vanished", now, _SANDBOX, **(ended.detail or {}))
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()

@@ -15,6 +15,7 @@ class VerifierSettings(Settings):
 
     `anchors`: folder of the root certificates that signatures and timestamps must lead to.
     `workers`: files judged at once. `waiting`: uploads that may wait for a judge; more are told to come back.
+    `cpu`, `wall`, `memory`: what the process that judges one file may use (docs/verification.md).
     `fetch_status`: ask OCSP responders and CRL servers of trusted certificates when a file brings no status data.
     """
 
@@ -23,9 +24,9 @@ class VerifierSettings(Settings):
     waiting: Annotated[int, Field(ge=1, le=1000)] = 16
     file_limit: Annotated[int, Field(ge=100_000, le=1 << 30)] = 64 * 1024 * 1024
     upload_limit: Annotated[int, Field(ge=100_000, le=1 << 30)] = 32 * 1024 * 1024
-    cpu: Annotated[int, Field(ge=1, le=600)] = 20
-    wall: Annotated[float, Field(gt=0, le=900)] = 45.0
-    memory: Annotated[int, Field(ge=64 * 1024 * 1024)] = 1024 * 1024 * 1024
+    cpu: Annotated[int, Field(ge=1, le=600)] = 8
+    wall: Annotated[float, Field(gt=0, le=900)] = 9.0
+    memory: Annotated[int, Field(ge=64 * 1024 * 1024)] = 384 * 1024 * 1024
     fetch_status: bool = True
     status_timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
     status_limit: Annotated[int, Field(ge=10_000, le=50_000_000)] = 4_000_000

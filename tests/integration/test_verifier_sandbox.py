@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import pdfs
 from forge import Forge
+from processes import gone
+from waiting import until
 
 from services.verifier.model import FileReport, Integrity, Verdict
 from services.verifier.sandbox import Limits, Sandbox
@@ -148,8 +150,8 @@ async def test_the_judge_sees_no_environment_of_ours(forge, monkeypatch, tmp_pat
     monkeypatch.setenv("ANTIN_SECRET_FOR_THIS_TEST", "hidden")
     async with Sandbox() as sandbox:
         await judge(sandbox, forge, pdfs.minimal())
-        assert sandbox._process is not None
-        environment = await asyncio.to_thread(Path(f"/proc/{sandbox._process.pid}/environ").read_bytes)
+        assert sandbox.pid is not None
+        environment = await asyncio.to_thread(Path(f"/proc/{sandbox.pid}/environ").read_bytes)
     assert b"ANTIN_SECRET" not in environment
     assert b"HOME=" not in environment
 
@@ -157,13 +159,13 @@ async def test_the_judge_sees_no_environment_of_ours(forge, monkeypatch, tmp_pat
 async def test_a_killed_warm_parent_is_replaced(forge):
     async with Sandbox() as sandbox:
         await judge(sandbox, forge, pdfs.minimal())
-        assert sandbox._process is not None
-        first = sandbox._process.pid
+        assert sandbox.pid is not None
+        first = sandbox.pid
         os.kill(first, 9)
-        await asyncio.to_thread(sandbox._process.wait, 5)
+        await until(lambda: gone(first), what="the end of the warm parent")
         report = await judge(sandbox, forge, pdfs.minimal())
         assert report.integrity is Integrity.UNSIGNED
-        assert sandbox._process.pid != first
+        assert sandbox.pid != first
 
 
 async def test_files_are_judged_side_by_side_and_the_loop_runs_on(forge):
