@@ -139,7 +139,14 @@ def compose(
             ),
         ),
         "verifier": lambda: verifier.build(
-            platform, from_environment(VerifierSettings, "verifier", environment, anchors=outside.anchors)
+            platform,
+            from_environment(
+                VerifierSettings,
+                "verifier",
+                environment,
+                anchors=outside.anchors,
+                trust=installation.folder / "trust",
+            ),
         ),
         "timeline": lambda: timeline.build(platform, broker),
         "notifier": lambda: notifier.build(

@@ -144,6 +144,8 @@ def verify(
     /,
     *,
     anchors: Annotated[Path | None, Parameter(help="folder of trusted roots, PEM or DER")] = None,
+    trust: Annotated[Path | None, Parameter(help="data or trust folder whose named sets are trusted too")] = None,
+    set: Annotated[list[str] | None, Parameter(help="only this set of it, for example neac; may be repeated")] = None,
     json: Annotated[bool, Parameter(help="one JSON object a line, for machines", negative="")] = False,
 ) -> int:
     """Judge signed PDF files from their bytes, offline.
@@ -153,7 +155,131 @@ def verify(
     """
     from services.verifier.cli import verify as judge
 
-    return int(asyncio.run(judge(files, anchors=anchors, as_json=json)))
+    return int(asyncio.run(judge(files, anchors=anchors, trust=trust, sets=set or (), as_json=json)))
+
+
+trust = App(
+    name="trust",
+    help=(
+        "The named sets of trusted certificates: who may be the root of a signature or a timestamp.\n\n"
+        "Nothing is shipped: an operator confirms every certificate by its SHA-256. Exit: 0 done, 1 a source could not "
+        "be fetched or is not to be believed, 2 wrong usage, nothing there, or a fingerprint not confirmed."
+    ),
+)
+app.command(trust)
+
+Data = Annotated[Path, Parameter(help="data folder; the sets are in its folder trust/")]
+Json = Annotated[bool, Parameter(help="for machines", negative="")]
+Named = Annotated[str, Parameter(name="--set", help="name of the set, for example neac")]
+Allowed = Annotated[list[str] | None, Parameter(help="an inner host:port that may be called; may be repeated")]
+_DATA = Path("var/serve")
+
+
+@trust.command(name="list")
+def trust_list(
+    *,
+    data: Data = _DATA,
+    named: Annotated[str | None, Parameter(name="--set", help="only this set")] = None,
+    json: Json = False,
+) -> int:
+    """Every set and every certificate in it: purpose, owner, validity, SHA-256."""
+    from services.verifier.trust_cli import TrustDesk
+
+    return TrustDesk(data).list(named, as_json=json)
+
+
+@trust.command(name="show")
+def trust_show(
+    digest: Annotated[str, Parameter(help="the first eight or more digits of a certificate's SHA-256")],
+    /,
+    *,
+    data: Data = _DATA,
+    json: Json = False,
+) -> int:
+    """One certificate: subject, issuer, serial, validity, SHA-256 of it and of its key, since when it is granted."""
+    from services.verifier.trust_cli import TrustDesk
+
+    return TrustDesk(data).show(digest, as_json=json)
+
+
+@trust.command(name="add")
+def trust_add(
+    places: Annotated[list[str], Parameter(help="files or folders (PEM or DER), or one https URL")],
+    /,
+    *,
+    named: Named,
+    data: Data = _DATA,
+    kind: Annotated[
+        Literal["public", "government", "foreign", "own", "lab"] | None, Parameter(help="whose hierarchy it is")
+    ] = None,
+    label: Annotated[str | None, Parameter(help="what reports call it")] = None,
+    purpose: Annotated[
+        Literal["signatures", "timestamps"] | None, Parameter(help="only for this; without it for both")
+    ] = None,
+    sha256: Annotated[
+        list[str] | None,
+        Parameter(help="confirms a certificate (or the operator's, or a pinned bundle) by its digest; may be repeated"),
+    ] = None,
+    operators: Annotated[
+        Path | None, Parameter(help="certificates of the scheme operator whose signed trusted list is at the URL")
+    ] = None,
+    days: Annotated[int, Parameter(help="what was fetched longer ago than this is not used")] = 7,
+    allow: Allowed = None,
+) -> int:
+    """Add certificates to a set, or make a set from a URL: a signed trusted list (ETSI TS 119 612) or a pinned bundle.
+
+    Without --sha256 the fingerprints are printed and nothing is changed.
+    """
+    from services.verifier.trust_cli import TrustDesk
+    from services.verifier.trust_store import Kind, Purpose
+
+    desk, sort, digests = TrustDesk(data), Kind(kind) if kind else None, sha256 or []
+    if any("://" in place for place in places):
+        if len(places) != 1 or purpose is not None:
+            print("antin: found a URL beside something else; expected one URL, without --purpose", file=sys.stderr)  # noqa: T201
+            return 2
+        made = desk.subscribe(
+            places[0],
+            named,
+            kind=sort,
+            label=label,
+            operators=operators,
+            days=days,
+            confirmed=digests,
+            allow=allow or (),
+        )
+        return asyncio.run(made)
+    only = Purpose(purpose) if purpose else None
+    return desk.add([Path(one) for one in places], named, kind=sort, label=label, purpose=only, confirmed=digests)
+
+
+@trust.command(name="remove")
+def trust_remove(
+    digests: Annotated[list[str] | None, Parameter(help="first eight or more digits of each SHA-256")] = None,
+    /,
+    *,
+    named: Named,
+    data: Data = _DATA,
+    all: Annotated[bool, Parameter(help="the whole set", negative="")] = False,
+) -> int:
+    """Take certificates out of a set, or the whole set away. A running service heeds it at its next judgement."""
+    from services.verifier.trust_cli import TrustDesk
+
+    return TrustDesk(data).remove(named, digests or [], whole=all)
+
+
+@trust.command(name="refresh")
+def trust_refresh(
+    names: Annotated[list[str] | None, Parameter(help="only these sets")] = None,
+    /,
+    *,
+    data: Data = _DATA,
+    allow: Allowed = None,
+) -> int:
+    """Fetch the sets that come from a URL. When an answer is not good, what was fetched before stays, until stale."""
+    from services.verifier.trust_cli import TrustDesk
+
+    return asyncio.run(TrustDesk(data).refresh(names or [], allow=allow or ()))
 
 
 def main() -> None:

@@ -133,6 +133,7 @@ CHECKS = {
     "policy": _t("Quy chế chứng thực", "Certification practice statement"),
     "signer": _t("Thông tin người ký", "Signer's information"),
     "lifetime": _t("Thời hạn chứng thư không quá ba năm", "The certificate lives at most three years"),
+    "trust": _t("Danh sách tin cậy", "Trusted set"),
     "level": _t("Mức chữ ký", "Signature level"),
     "judged": _t("Kiểm tra hoàn tất", "The check was completed"),
     "token-format": _t("Khuôn dạng dấu thời gian", "Timestamp format"),
@@ -360,6 +361,27 @@ REASONS = {
     "no-anchors": _t(
         "Chưa có chứng thư gốc tin cậy nào được chọn; hãy chỉ thư mục chứng thư gốc.",
         "No trusted root was given; name a folder of root certificates.",
+    ),
+    "set-stale": _t(
+        "Danh sách tin cậy đã quá hạn và không được dùng: {sets}. Hãy chạy antin trust refresh.",
+        "Trusted sets that are stale and were not used: {sets}. Run antin trust refresh.",
+    ),
+    "anchor-unknown": _t(
+        "Chứng thư gốc không thuộc danh sách tin cậy nào.", "The root belongs to none of the trusted sets."
+    ),
+    "anchor-not-for-signatures": _t(
+        "{anchor} ({set}) không được tin cậy cho chữ ký.", "{anchor} ({set}) is not trusted for signatures."
+    ),
+    "anchor-not-for-timestamps": _t(
+        "{anchor} ({set}) không được tin cậy cho dấu thời gian.", "{anchor} ({set}) is not trusted for timestamps."
+    ),
+    "service-not-granted-then": _t(
+        "Dịch vụ {anchor} ({set}) không ở trạng thái được công nhận tại thời điểm đó.",
+        "The service {anchor} ({set}) was not granted at that time.",
+    ),
+    "time-not-by-a-trusted-set": _t(
+        "Thời điểm ký dựa vào dấu thời gian mà không danh sách nào công nhận.",
+        "The signing time rests on a timestamp that no trusted set answers for.",
     ),
     # status
     "no-evidence": _t(

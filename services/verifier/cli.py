@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
@@ -20,7 +21,7 @@ from rich.table import Table
 from events.errors import Refused
 from services.runtime.clock import Clock, SystemClock
 from services.verifier import catalogue
-from services.verifier.inspection import gather, judge_files, read_anchors
+from services.verifier.inspection import gather, judge_files
 from services.verifier.model import (
     CheckFinding,
     FileReport,
@@ -32,7 +33,10 @@ from services.verifier.model import (
 )
 from services.verifier.report import ICONS, local, sentence, why
 from services.verifier.sandbox import Limits
+from services.verifier.trust_store import AnchorSet, Trusted, plain_set, read_sets, trusted
 
+DATA = Path("var/serve")
+"""The data folder, where nothing else is said."""
 PASSED, FAILED, USAGE, UNDETERMINED, UNUSABLE = 0, 1, 2, 3, 4
 _COLOURS = {"passed": "green", "failed": "red", "undetermined": "yellow", "notice": "green"}
 
@@ -41,6 +45,8 @@ async def verify(
     files: Sequence[Path],
     *,
     anchors: Path | None = None,
+    trust: Path | None = None,
+    sets: Sequence[str] = (),
     as_json: bool = False,
     out: TextIO | None = None,
     err: TextIO | None = None,
@@ -51,7 +57,8 @@ async def verify(
     out, err = out or sys.stdout, err or sys.stderr
     try:
         paths = gather(files)
-        roots = read_anchors(anchors) if anchors is not None else ()
+        clock = clock or SystemClock()
+        relied = rely_on(anchors, trust, sets, clock.now())
     except Refused as fault:
         err.write(f"antin: found {fault.found}; expected {fault.expected}; {fault.remedy}\n")
         return USAGE
@@ -67,7 +74,7 @@ async def verify(
         disable=len(paths) < 3 or not err.isatty(),
     ) as progress:
         task = progress.add_task("Kiểm tra / verifying", total=len(paths))
-        async for report in judge_files(paths, roots, clock=clock or SystemClock(), limits=limits):
+        async for report in judge_files(paths, relied, clock=clock, limits=limits):
             progress.advance(task)
             codes.append(code_of(report))
             if as_json:
@@ -78,6 +85,26 @@ async def verify(
                 out.writelines(line + "\n" for line in _lines(report))
             out.flush()
     return exit_code(codes)
+
+
+def rely_on(anchors: Path | None, trust: Path | None, names: Sequence[str], now: datetime) -> Trusted:
+    """What the caller trusts: a folder of anchors, the named sets of a trust folder, or both.
+
+    Raises:
+        Refused: something cannot be read, or a set that was asked for by name is stale.
+    """
+    found: tuple[AnchorSet, ...] = (plain_set(anchors),) if anchors is not None else ()
+    if trust is not None or names:
+        found += read_sets(trust or DATA, names)
+    relied = trusted(found, now)
+    if stale := [name for name in relied.stale if name in names]:
+        raise Refused(
+            "set-stale",
+            found=f"the set {', '.join(stale)}, fetched too long ago",
+            expected="a set that is fresh",
+            remedy="run antin trust refresh",
+        )
+    return relied
 
 
 def code_of(report: FileReport) -> int:

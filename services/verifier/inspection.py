@@ -1,28 +1,25 @@
-"""Judges files for whoever asks, the command and the service alike: anchors read once, each file in its own process."""
+"""Judges files for whoever asks, the command and the service alike: each file in its own process, its anchors named."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from events.errors import Refused
 from services.runtime.clock import Clock
 from services.verifier.model import Brought, FileReport
 from services.verifier.ports import StatusFetcher
 from services.verifier.sandbox import Limits, Sandbox
-
-_CERTIFICATES = (".pem", ".crt", ".cer", ".der")
+from services.verifier.trust_answer import answered
+from services.verifier.trust_store import Trusted
 
 
 async def judge_files(
     files: Iterable[Path],
-    anchors: Sequence[bytes],
+    trusted: Trusted,
     *,
     clock: Clock,
     limits: Limits | None = None,
@@ -35,7 +32,7 @@ async def judge_files(
     async with Sandbox(limits, count) as sandbox:
         try:
             for path in files:
-                judging = judge_one(sandbox, path, str(path), anchors, clock=clock, fetcher=fetcher)
+                judging = judge_one(sandbox, path, str(path), trusted, clock=clock, fetcher=fetcher)
                 waiting.append(asyncio.create_task(judging))
                 if len(waiting) >= count * 2:
                     yield await waiting.popleft()
@@ -51,52 +48,25 @@ async def judge_one(
     sandbox: Sandbox,
     source: bytes | Path,
     name: str,
-    anchors: Sequence[bytes],
+    trusted: Trusted,
     *,
     clock: Clock,
     fetcher: StatusFetcher | None = None,
     base_size: int | None = None,
 ) -> FileReport:
-    """Judge one file; when status data are missing and can be fetched, fetch and judge once more."""
-    now = clock.now()
-    report = await sandbox.judge(source, file=name, anchors=anchors, now=now, base_size=base_size)
-    if fetcher is None:
-        return report
-    needs = [need for one in report.signatures for need in one.needs]
-    if not needs:
-        return report
-    brought = await fetcher.fetch(needs)
-    if brought == Brought():
-        return report
-    return await sandbox.judge(
-        source, file=name, anchors=anchors, now=clock.now(), brought=brought, base_size=base_size
-    )
+    """Judge one file; when status data are missing and can be fetched, fetch and judge once more.
 
-
-def read_anchors(place: Path) -> tuple[bytes, ...]:
-    """The trusted roots (DER) in a folder or a file, PEM or DER.
-
-    Raises:
-        Refused: nothing there, or a file that holds no certificate.
+    The report says which of the trusted sets answers for each certificate.
     """
-    if place.is_dir():
-        files = sorted(each for each in place.iterdir() if each.is_file() and each.suffix.lower() in _CERTIFICATES)
-    elif place.is_file():
-        files = [place]
-    else:
-        raise _refused(f"no folder or file {place}")
-    found: list[bytes] = []
-    for each in files:
-        raw = each.read_bytes()
-        try:
-            pem = b"-----BEGIN" in raw
-            certificates = x509.load_pem_x509_certificates(raw) if pem else [x509.load_der_x509_certificate(raw)]
-        except ValueError as fault:
-            raise _refused(f"{each}, which holds no certificate") from fault
-        found.extend(certificate.public_bytes(Encoding.DER) for certificate in certificates)
-    if not found:
-        raise _refused(f"{place}, which holds no certificate ({', '.join(_CERTIFICATES)})")
-    return tuple(dict.fromkeys(found))
+    report = await sandbox.judge(source, file=name, anchors=trusted.anchors, now=clock.now(), base_size=base_size)
+    needs = [need for one in report.signatures for need in one.needs] if fetcher is not None else []
+    if fetcher is not None and needs:
+        brought = await fetcher.fetch(needs)
+        if brought != Brought():
+            report = await sandbox.judge(
+                source, file=name, anchors=trusted.anchors, now=clock.now(), brought=brought, base_size=base_size
+            )
+    return answered(report, trusted)
 
 
 def gather(places: Iterable[Path]) -> list[Path]:
@@ -128,12 +98,3 @@ def gather(places: Iterable[Path]) -> list[Path]:
             status=404,
         )
     return list(found)
-
-
-def _refused(found: str) -> Refused:
-    return Refused(
-        "anchors-unusable",
-        found=found,
-        expected="root certificates, PEM or DER",
-        remedy="name the folder of the roots that you trust",
-    )

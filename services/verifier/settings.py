@@ -13,13 +13,15 @@ from services.runtime.settings import Settings
 class VerifierSettings(Settings):
     """Times are in seconds, sizes in octets.
 
-    `anchors`: folder of the root certificates that signatures and timestamps must lead to.
+    `anchors`: folder of certificates that signatures and timestamps must lead to; a set of its own.
+    `trust`: folder of named anchor sets, as `antin trust` keeps them; what changes there counts at once.
     `workers`: files judged at once. `waiting`: uploads that may wait for a judge; more are told to come back.
     `cpu`, `wall`, `memory`: what the process that judges one file may use (docs/verification.md).
     `fetch_status`: ask OCSP responders and CRL servers of trusted certificates when a file brings no status data.
     """
 
-    anchors: Path
+    anchors: Path | None = None
+    trust: Path | None = None
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     waiting: Annotated[int, Field(ge=1, le=1000)] = 16
     file_limit: Annotated[int, Field(ge=100_000, le=1 << 30)] = 64 * 1024 * 1024

@@ -16,7 +16,7 @@ from services.verifier import handlers
 from services.verifier.adapters import store
 from services.verifier.adapters.inspector import Queue, SandboxedInspector
 from services.verifier.adapters.status import OnlineStatus
-from services.verifier.inspection import read_anchors
+from services.verifier.adapters.trust_folder import TrustFolders
 from services.verifier.ports import Inspector
 from services.verifier.routes import routes
 from services.verifier.sandbox import Limits, Sandbox
@@ -59,7 +59,7 @@ def build(platform: Platform, settings: VerifierSettings) -> Service:
     """The verifier as a service of this process.
 
     Raises:
-        Refused: no trusted roots.
+        Refused: no trusted certificate, or a set that cannot be read.
     """
     limits = Limits(size=settings.file_limit, cpu=settings.cpu, wall=settings.wall, memory=settings.memory)
     sandbox = Sandbox(limits, settings.workers)
@@ -68,10 +68,10 @@ def build(platform: Platform, settings: VerifierSettings) -> Service:
         if settings.fetch_status
         else None
     )
-    anchors = read_anchors(settings.anchors)
-    gate = SandboxedInspector(sandbox, anchors, platform.clock, fetcher=fetcher)
+    trust = TrustFolders(settings.anchors, settings.trust, platform.clock)
+    gate = SandboxedInspector(sandbox, trust.now, platform.clock, fetcher=fetcher)
     # Uploads of strangers never make the service call anybody: they are judged offline.
-    offline = SandboxedInspector(sandbox, anchors, platform.clock)
+    offline = SandboxedInspector(sandbox, trust.now, platform.clock)
     return Service(
         NAME,
         schemas=(store.schema,),

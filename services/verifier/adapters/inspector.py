@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from services.runtime.clock import Clock
 from services.verifier.inspection import judge_one
 from services.verifier.model import FileReport
 from services.verifier.ports import StatusFetcher
 from services.verifier.sandbox import Sandbox
+from services.verifier.trust_store import Trusted
 
 
 class SandboxedInspector:
-    """An `Inspector`. Refuses work when too much of it waits already."""
+    """An `Inspector`. `trust` gives what is trusted at the moment of each judgement."""
 
     def __init__(
         self,
         sandbox: Sandbox,
-        anchors: Sequence[bytes],
+        trust: Callable[[], Trusted],
         clock: Clock,
         *,
         fetcher: StatusFetcher | None = None,
     ) -> None:
         self._sandbox = sandbox
-        self._anchors = tuple(anchors)
+        self._trust = trust
         self._clock = clock
         self._fetcher = fetcher
 
@@ -34,7 +35,7 @@ class SandboxedInspector:
             self._sandbox,
             data,
             name,
-            self._anchors,
+            self._trust(),
             clock=self._clock,
             fetcher=self._fetcher,
             base_size=base_size,
