@@ -252,7 +252,8 @@ async def sign(
             level=request.level,
             field=str(request.slot),
             index=request.index,
-            signed_at=clock.now().replace(microsecond=0),
+            # The same on every try: a try that is repeated signs the same bytes, so a remote key is asked once.
+            signed_at=redemption.redeemed_at.replace(microsecond=0),
             placement=request.placement,
         ),
         check.evidence,

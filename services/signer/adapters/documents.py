@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zlib
 from io import BytesIO
 from typing import Any
 
 from pyhanko.pdf_utils import generic
+from pyhanko.pdf_utils.font.api import FontSubsetCollection
 from pyhanko.pdf_utils.generic import pdf_name
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.misc import PdfError
@@ -41,8 +43,31 @@ _BOMB = re.compile(rb"/Size\s+\d{8,}|/Index\s*\[[\d\s]*\d{8,}|/W\s*\[\s*0+\s+0+\
 """Marks of cross-reference streams that keep a reader busy for ever: 300 octets are enough for that."""
 
 
+class _Subsets(FontSubsetCollection):
+    def add_subset(self) -> str:
+        number = len(self.subsets)
+        return "ANTIN" + chr(ord("A") + number) if number < 26 else super().add_subset()
+
+
 class Revision(IncrementalPdfFileWriter):
     """pyHanko's incremental writer, taught to leave alone what it was not asked to change."""
+
+    @classmethod
+    def _handle_id(cls, prev: PdfFileReader) -> generic.ArrayObject:
+        """A changing identifier (ISO 32000-2 clause 14.4) that the same revision always gets again: a signature made
+        elsewhere, after minutes, must fit the bytes that are written anew when it comes.
+        """
+        permanent, _ = super()._handle_id(prev)
+        prev.stream.seek(0)
+        changing = generic.ByteStringObject(hashlib.sha256(prev.stream.read()).digest()[:16])
+        return generic.ArrayObject([permanent if "/ID" in prev.trailer else changing, changing])
+
+    def get_subset_collection(self, base_postscript_name: str) -> FontSubsetCollection:
+        """As the library's, but with tags of subsets (ISO 32000-2 clause 9.9.2) that are not drawn by lot."""
+        if base_postscript_name not in self._font_resources:
+            self._font_resources[base_postscript_name] = _Subsets(base_postscript_name)
+        found: FontSubsetCollection = self._font_resources[base_postscript_name]
+        return found
 
     def _update_meta(self) -> None:
         """Document information and XMP stay as they are: a signature is no edit, and the clock is not ours to read."""

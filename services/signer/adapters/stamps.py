@@ -133,6 +133,7 @@ def draw(
     bar = min(BAR, pad)
     size, lines = fit(text.paragraphs(), width - 2 * pad - bar, height - 2 * pad)
     font = GlyphAccumulator(writer, BytesIO(_font_bytes()), font_size=size)
+    font.tt.recalcTimestamp = False  # the same text gives the same bytes at any time
     block = (len(lines) - 1) * LEADING * size + (ASCENT + DESCENT) * size
     y = height - (height - block) / 2 - ASCENT * size
     operators = [
