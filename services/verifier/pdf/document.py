@@ -96,6 +96,9 @@ class Document:
         self.file = File(data)
         self.latest = len(self.file.revisions) - 1
         self.encrypted = self._unlock()
+        self.views: dict[int, object] = {}
+        """What `changes` keeps of each revision."""
+        self.steps: object = None
 
     @staticmethod
     def open(data: bytes) -> Document:

@@ -87,6 +87,8 @@ class File:
         self._found: dict[int, list[int]] | None = None
         self._states: list[list[Section]] = []
         self._places: dict[tuple[int, int], Place | None] = {}
+        self.links: dict[Place, tuple[int, ...]] = {}
+        """The numbers to which the object at a place refers, where somebody asked."""
         try:
             self._states = self._grouped(self._chain())
             if not self._states:

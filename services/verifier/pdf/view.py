@@ -1,0 +1,212 @@
+"""One revision of a document as a reader sees it: its page tree, its annotations, its form, and what they lean on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from services.verifier.pdf.document import Field, fields
+from services.verifier.pdf.objects import File, Place
+from services.verifier.pdf.syntax import Ref, Stream, Value
+
+MOST_PAGES = 50_000
+MOST_TREE = 64
+"""Page trees deeper than this are cut; their pages then differ from any other's."""
+MOST_ANNOTATIONS = 20_000
+FREE_IN_CATALOG = frozenset({"DSS", "Metadata", "Extensions", "AcroForm", "MarkInfo", "Version", "Pages"})
+"""Entries of the catalog that have a rule of their own, or none because nothing of them is shown."""
+FREE_IN_PAGE = frozenset({"Annots", "Parent", "Kids", "LastModified", "Metadata", "Tabs"})
+FREE_IN_FIELD = frozenset({"V", "AP", "Kids", "Parent"})
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the page tree, or a page."""
+
+    number: int | None
+    dictionary: dict[str, Value]
+    path: tuple[int, ...]
+    leaf: bool
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One entry of a page's `/Annots`."""
+
+    number: int | None
+    dictionary: dict[str, Value]
+
+
+class View:
+    """The document as it stood after one revision."""
+
+    def __init__(self, file: File, revision: int) -> None:
+        self.file = file
+        self.revision = revision
+        catalog = file.catalog(revision)
+        self.catalog: dict[str, Value] = catalog if isinstance(catalog, dict) else {}
+
+    def get(self, value: Value) -> Value:
+        """The value, or what it refers to."""
+        return self.file.get(value, self.revision)
+
+    def place(self, number: int) -> Place | None:
+        """Where an object lies."""
+        return self.file.place(number, self.revision)
+
+    def object(self, number: int) -> Value:
+        """The object of a number."""
+        return self.file.get(Ref(number, 0), self.revision)
+
+    @cached_property
+    def form(self) -> dict[str, Value]:
+        """The AcroForm dictionary; empty when there is none."""
+        form = self.get(self.catalog.get("AcroForm"))
+        return form if isinstance(form, dict) else {}
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """The page tree, parents first, in order; each object once."""
+        found: list[Node] = []
+        seen: set[int] = set()
+        stack: list[tuple[Value, tuple[int, ...]]] = [(self.catalog.get("Pages"), ())]
+        while stack and len(found) < MOST_PAGES:
+            raw, path = stack.pop()
+            number = raw.number if isinstance(raw, Ref) else None
+            if number is not None:
+                if number in seen:
+                    continue
+                seen.add(number)
+            node = self.get(raw)
+            if not isinstance(node, dict):
+                continue
+            kids = self.get(node.get("Kids"))
+            found.append(Node(number, node, path, not isinstance(kids, list)))
+            if isinstance(kids, list) and len(path) < MOST_TREE:
+                stack.extend((kids[index], (*path, index)) for index in range(min(len(kids), MOST_PAGES) - 1, -1, -1))
+        return tuple(found)
+
+    @cached_property
+    def pages(self) -> tuple[Node, ...]:
+        """The pages in order."""
+        return tuple(node for node in self.nodes if node.leaf)
+
+    @cached_property
+    def annotations(self) -> tuple[tuple[Annotation, ...], ...]:
+        """The annotations of each page, in order."""
+        left = MOST_ANNOTATIONS
+        result: list[tuple[Annotation, ...]] = []
+        for page in self.pages:
+            listed = self.get(page.dictionary.get("Annots"))
+            here: list[Annotation] = []
+            for raw in listed[:left] if isinstance(listed, list) else ():
+                entry = self.get(raw)
+                if isinstance(entry, dict):
+                    here.append(Annotation(raw.number if isinstance(raw, Ref) else None, entry))
+            left -= len(here)
+            result.append(tuple(here))
+        return tuple(result)
+
+    @cached_property
+    def page_of(self) -> dict[int, int]:
+        """The page, from 1, on which an annotation of this object number stands."""
+        return {
+            one.number: index
+            for index, page in enumerate(self.annotations, start=1)
+            for one in page
+            if one.number is not None
+        }
+
+    @cached_property
+    def fields(self) -> dict[tuple[str, int], Field]:
+        """The nodes of the form by their fully qualified names, told apart by a count where they share one.
+
+        Raises:
+            Unreadable: there are more fields than the limit.
+        """
+        result: dict[tuple[str, int], Field] = {}
+        times: dict[str, int] = {}
+        for field in fields(self.file, self.revision):
+            name = field.name if field.named else f"{field.name}\0"
+            turn = times.get(name, 0)
+            times[name] = turn + 1
+            result[(name, turn)] = field
+        return result
+
+    @cached_property
+    def field_numbers(self) -> dict[int, tuple[str, int]]:
+        """The key in `fields` of an object number."""
+        return {field.number: key for key, field in self.fields.items() if field.number is not None}
+
+    def references(self, number: int) -> tuple[int, ...]:
+        """The numbers to which an object refers."""
+        place = self.place(number)
+        if place is None:
+            return ()
+        known = self.file.links
+        if place not in known:
+            known[place] = tuple(references_in(self.file.at(place, number, self.revision)))
+        return known[place]
+
+    @cached_property
+    def bearers(self) -> frozenset[int]:
+        """Objects that have a rule of their own: catalog, page tree, form, fields and annotations."""
+        found = {node.number for node in self.nodes}
+        found |= {one.number for page in self.annotations for one in page}
+        found |= {field.number for field in self.fields.values()}
+        for raw in (self.file.trailer(self.revision).get("Root"), self.catalog.get("AcroForm")):
+            if isinstance(raw, Ref):
+                found.add(raw.number)
+        return frozenset(number for number in found if number is not None)
+
+    @cached_property
+    def content(self) -> frozenset[int]:
+        """Every object, also such as are not defined, on which what is shown leans outside of form values."""
+        roots: list[int] = []
+        roots += references_in({key: each for key, each in self.catalog.items() if key not in FREE_IN_CATALOG})
+        for node in self.nodes:
+            roots += references_in({key: each for key, each in node.dictionary.items() if key not in FREE_IN_PAGE})
+        roots += references_in({key: each for key, each in self.form.items() if key != "Fields"})
+        for page in self.annotations:
+            for one in page:
+                if one.number is None or one.number not in self.field_numbers:
+                    roots += references_in(one.dictionary)
+        for field in self.fields.values():
+            roots += references_in({key: each for key, each in field.dictionary.items() if key not in FREE_IN_FIELD})
+        return self._closure(roots)
+
+    @cached_property
+    def filling(self) -> frozenset[int]:
+        """Every object on which values and appearances of form fields lean."""
+        roots: list[int] = []
+        for field in self.fields.values():
+            roots += references_in([field.dictionary.get("V"), field.dictionary.get("AP")])
+        return self._closure(roots)
+
+    def _closure(self, roots: Iterable[int]) -> frozenset[int]:
+        seen: set[int] = set()
+        bearers = self.bearers
+        stack = list(roots)
+        while stack:
+            number = stack.pop()
+            if number in seen or number in bearers:
+                continue
+            seen.add(number)
+            stack.extend(self.references(number))
+        return frozenset(seen)
+
+
+def references_in(value: Value) -> Iterator[int]:
+    """The numbers to which a value refers, also from deep inside."""
+    stack = [value]
+    while stack:
+        one = stack.pop()
+        if type(one) is Ref:
+            yield one.number
+        elif isinstance(one, dict):
+            stack.extend(one.values())
+        elif isinstance(one, list):
+            stack.extend(one)
+        elif isinstance(one, Stream):
+            stack.append(one.dictionary)
