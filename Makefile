@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 OUT ?= var/demo
 CONTRACT ?=
 BUS ?= local
+N ?= 100000
+SEED ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo serve check test test-real kafka postgres s3 regen lock bench bench-crash bench-line clean prerequisites
+.PHONY: help setup setup-dev demo serve check test test-real kafka postgres s3 regen lock fuzz bench bench-crash bench-line bench-verify clean prerequisites
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -62,6 +64,9 @@ postgres: setup-dev ## a throw-away PostgreSQL on loopback, until Ctrl+C
 
 s3: setup-dev ## an S3 server on loopback, until Ctrl+C
 	@$(BIN)/python -m tools.real s3
+
+fuzz: setup-dev ## N mutants of signed PDFs against the verifier (default 100000); SEED=2 for others; findings in var/fuzz
+	@$(BIN)/python -m tests.fuzz --mutants $(N) --seed $(SEED)
 
 regen: setup-dev ## write schemas/ anew from events/ and the routes
 	@$(BIN)/python -m tools.regen
