@@ -1,0 +1,1 @@
+"""Cryptographic validation from the bytes up: DER, certificates, paths, status, CMS, timestamps, levels, verdict."""
