@@ -124,6 +124,7 @@ CHECKS = {
     ),
     "algorithms": _t("Thuật toán được phép dùng", "Permitted algorithms"),
     "timestamp": _t("Dấu thời gian", "Timestamp"),
+    "content-timestamp": _t("Dấu thời gian của nội dung", "Content timestamp"),
     "signing-time": _t("Ký trong thời hạn của chứng thư", "Signed within the certificate's validity"),
     "path": _t("Đường dẫn tới chứng thư gốc tin cậy", "Path to a trusted root"),
     "status": _t("Trạng thái chứng thư người ký khi ký", "Status of the signer's certificate at signing"),
@@ -268,6 +269,14 @@ REASONS = {
     "not-signed-data": _t("Giá trị không phải CMS SignedData ({found}).", "The value is not CMS SignedData ({found})."),
     "not-one-signer": _t("CMS có {found} người ký, phải là một.", "The CMS has {found} signers; it must have one."),
     "cms-unreadable": _t("Không đọc được cấu trúc CMS ({fault}).", "The CMS structure cannot be read ({fault})."),
+    "ess-unreadable": _t(
+        "Không đọc được thuộc tính gắn chứng thư (ESS).",
+        "The attribute that binds the certificate (ESS) cannot be read.",
+    ),
+    "content-stamped-after-signature": _t(
+        "Dấu thời gian của nội dung muộn hơn thời điểm chữ ký được chứng minh.",
+        "The content was stamped later than the signature is proven to have existed.",
+    ),
     "content-encapsulated": _t(
         "CMS chứa nội dung bên trong, không được phép.", "The CMS encapsulates content, which is not allowed."
     ),
@@ -354,6 +363,29 @@ REASONS = {
     ),
     "expired": _t("Chứng thư trong đường dẫn đã hết hạn.", "A certificate on the path has expired."),
     "path-invalid": _t("Đường dẫn chứng thư không hợp lệ.", "The certificate path is not valid."),
+    "path-unreadable": _t("Không đọc được chứng thư trong đường dẫn.", "A certificate on the path cannot be read."),
+    "issuer-no-authority": _t(
+        "Chứng thư phía trên không phải của cơ quan cấp chứng thư.",
+        "A certificate above it is not one of a certification authority.",
+    ),
+    "issuer-may-not-certify": _t(
+        "Khóa của cơ quan cấp không được phép ký chứng thư.", "The issuing key may not sign certificates."
+    ),
+    "path-too-long": _t(
+        "Đường dẫn dài hơn mức cơ quan cấp cho phép.", "The path is longer than an authority on it permits."
+    ),
+    "name-not-permitted": _t(
+        "Tên trong chứng thư nằm ngoài phạm vi tên mà cơ quan cấp được phép.",
+        "A name in the certificate lies outside what an authority above it may name.",
+    ),
+    "policy-missing": _t(
+        "Đường dẫn đòi hỏi quy chế chứng thực mà chứng thư không có.",
+        "The path demands a certificate policy that the certificate lacks.",
+    ),
+    "critical-extension-unknown": _t(
+        "Chứng thư có phần mở rộng bắt buộc không hiểu được.", "A certificate has an unknown critical extension."
+    ),
+    "extension-repeated": _t("Chứng thư lặp lại một phần mở rộng.", "A certificate holds the same extension twice."),
     "no-path": _t(
         "Không có đường dẫn từ {issuer} tới gốc tin cậy nào; hãy thêm chứng thư gốc nếu bạn tin cậy.",
         "No path leads from {issuer} to a trusted root; add the root if you trust it.",

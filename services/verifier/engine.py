@@ -50,7 +50,7 @@ from services.verifier.validation.revocation import SKEW, Standing
 from services.verifier.validation.signature import Claim, Covered, Judged, SignatureJudge
 from services.verifier.validation.tokens import Token, judge_token
 
-NAME = "antin"
+NAME = "antin engine one"
 RANGE_CLAUSE = "ISO 32000-2 12.8.1"
 CHANGES_CLAUSE = "ISO 32000-2 12.8.2"
 _SPACE = b" \t\r\n\x00\x0c"
@@ -109,6 +109,7 @@ async def judge(
 
     Raises:
         ValueError: an anchor is no certificate.
+        MemoryError: the process may not have what the file needs.
     """
     return examine(data, file=file, anchors=anchors, now=now, extra=extra, base_size=base_size)
 
@@ -122,7 +123,7 @@ def examine(
     extra: Brought | None = None,
     base_size: int | None = None,
 ) -> FileReport:
-    """As `judge`, for callers without a loop. Raises ValueError as it does."""
+    """As `judge`, for callers without a loop. Raises what it raises."""
     standing = Standing(load_anchors(anchors), now)
     if b"%PDF-" not in data[:1024]:
         return unreadable(file, "not-a-pdf", now)
@@ -130,6 +131,9 @@ def examine(
         return _examined(data, file, standing, extra or Brought(), base_size)
     except Unreadable as why:
         report = unreadable(file, why.reason, now, **why.detail)
+    except MemoryError:
+        # The machine's limit, not the file's fault: whoever set the limit says so.
+        raise
     except Exception as fault:  # noqa: BLE001 - the last line of defence: a fault of ours must not pass for an answer
         report = unreadable(file, "cannot-be-verified", now, fault=type(fault).__name__)
     known = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "anchors": len(anchors), "engines": (NAME,)}
@@ -269,6 +273,7 @@ def _compare(data: bytes, one: _Found, document: Document, value: SignatureValue
 def _loose(data: bytes, document: Document | None, listed: list[_Found]) -> list[_Found]:
     """Signatures in plain sight that the document does not list: hidden, or left in a file that cannot be read."""
     known = {one.byte_range for one in listed if one.byte_range}
+    known |= set(document.usage_rights) if document is not None else set()
     view = memoryview(data)
     return [_unlisted(data, view, document, raw) for raw in raw_signatures(data) if raw.byte_range not in known]
 

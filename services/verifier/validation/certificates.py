@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from domain import trust
 from services.verifier.validation import names
 from services.verifier.validation.algorithms import Scheme, key_acceptance, scheme_of
-from services.verifier.validation.der import SEQUENCE, Malformed, Node, dotted, oid, parse
+from services.verifier.validation.der import SEQUENCE, SET, Malformed, Node, dotted, encoded, oid, parse
 from services.verifier.validation.names import GeneralName
 
 BASIC_CONSTRAINTS, KEY_USAGE, EXTENDED_KEY_USAGE = oid("2.5.29.19"), oid("2.5.29.15"), oid("2.5.29.37")
@@ -276,8 +276,6 @@ def point_names(name: Node, issuer: bytes) -> tuple[GeneralName, ...]:
         return tuple(names.general_names(name))
     if name.tag == 0xA1:
         relative = b"".join(kid.raw for kid in parse(issuer).sequence())
-        from services.verifier.validation.der import SET, encoded
-
         return (GeneralName(names.DIRECTORY, encoded(SEQUENCE, relative + encoded(SET, name.contents))),)
     raise Malformed("no-distribution-point-name")
 

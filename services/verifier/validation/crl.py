@@ -195,18 +195,18 @@ class Crl:
         found: tuple[datetime | None, str | None] = (None, None)
         for entry in revoked.each():
             serial, moment, *rest = entry.sequence(2)
-            reason = "unspecified"
+            named = "unspecified"
             for extension in rest[0].sequence() if rest else ():
                 parts = extension.sequence(2)
                 kind = parts[0].oid()
                 if kind == _REASON:
-                    reason = reason_name(parse(parts[-1].octets()).integer(ENUMERATED))
+                    named = reason_name(parse(parts[-1].octets()).integer(ENUMERATED))
                 elif kind == _CERTIFICATE_ISSUER:
                     issuer = _directory(parse(parts[-1].octets()))
                 elif len(parts) > 2 and parts[1].boolean() and kind not in _ENTRY_UNDERSTOOD:
                     raise Rejected("crl-unknown-critical-extension")
             if serial.contents.lstrip(b"\0") == wanted and names.equal(issuer, certificate.issuer):
-                found = (moment.time(), reason)
+                found = (moment.time(), named)
         return found
 
 

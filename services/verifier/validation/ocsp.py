@@ -173,12 +173,12 @@ def _single(node: Node) -> Single:
     identifier, status, this_update, *rest = node.sequence(3)
     algorithm, name_hash, key_hash, serial = identifier.sequence(4)[:4]
     revoked_at: datetime | None = None
-    reason: str | None = None
+    named: str | None = None
     if status.tag == 0xA1:
         parts = status.kids()
-        revoked_at, reason = parts[0].time(), "unspecified"
+        revoked_at, named = parts[0].time(), "unspecified"
         if len(parts) > 1:
-            reason = reason_name(parts[1].only().integer(ENUMERATED))
+            named = reason_name(parts[1].only().integer(ENUMERATED))
     elif status.tag not in (0x80, 0x82, 0xA0, 0xA2):
         raise Malformed("no-cert-status")
     next_update: datetime | None = None
@@ -198,7 +198,7 @@ def _single(node: Node) -> Single:
         next_update,
         cutoff,
         revoked_at,
-        reason,
+        named,
     )
 
 

@@ -167,11 +167,13 @@ class SignatureJudge:
         _signing_certificate(out, found, kind)
         signer = found.signer
         if signer is None:
-            self._algorithms(out, found)
+            out.rows.append(self._algorithms(out, found))
             return
         out.certificate = people.certificate(signer, None)
+        # What is weak at the proven time decides before the timestamps do: their rows come after it.
+        before = len(out.rows)
         tokens = self._timestamps(out, found, signer, claim, covering)
-        self._algorithms(out, found)
+        out.rows.insert(before, self._algorithms(out, found))
         _signing_time(out, signer, self.standing.now)
         self._certificate(out, signer)
         missing = _missing_for_b(out, found, kind)
@@ -251,7 +253,7 @@ class SignatureJudge:
         out.evidence += token.evidence
         out.needs += token.needs
 
-    def _algorithms(self, out: Judged, found: Cms) -> None:
+    def _algorithms(self, out: Judged, found: Cms) -> CheckFinding:
         """App. II 1.3: algorithms of App. I at the proven time; weak ones of the signature itself fail.
 
         Weak ones above it in the chain leave a doubt (EN 319 102-1 clause 5.2.8: CRYPTO_CONSTRAINTS_FAILURE).
@@ -261,21 +263,20 @@ class SignatureJudge:
         own = [one.at(moment) for one in found.algorithms()]
         chain = chain_acceptances(paths.chain(found.signer), paths) if found.signer is not None else []
         worst, above = trust.worst(own), trust.worst(one.at(moment) for one in chain)
-        if worst is None:
-            return
+        if worst is None:  # pragma: no cover - the digest always stands on some list
+            return skipped(code, clause, "none-stated")
         where, sub, what = f"{clause}; {worst.clause}", Sub.CRYPTO_CONSTRAINTS_FAILURE, worst.algorithm
         if worst.grade is trust.Grade.FORBIDDEN:
-            out.rows.append(failed(code, where, "algorithm-forbidden", sub, algorithm=what))
-        elif worst.grade is trust.Grade.UNLISTED:
-            out.rows.append(doubtful(code, where, worst.reason or "algorithm-unlisted", sub, algorithm=what))
-        elif above is not None and above.grade in BAD:
+            return failed(code, where, "algorithm-forbidden", sub, algorithm=what)
+        if worst.grade is trust.Grade.UNLISTED:
+            return doubtful(code, where, worst.reason or "algorithm-unlisted", sub, algorithm=what)
+        if above is not None and above.grade in BAD:
             where = f"{clause}; {above.clause}"
-            out.rows.append(doubtful(code, where, "algorithm-in-chain", sub, algorithm=above.algorithm))
-        elif worst.grade is trust.Grade.NOTICE:
-            out.rows.append(notice(code, where, worst.reason or "algorithm-noticed", algorithm=what))
-        else:
-            named = ", ".join(dict.fromkeys(one.algorithm for one in own))
-            out.rows.append(passed(code, where, algorithm=named))
+            return doubtful(code, where, "algorithm-in-chain", sub, algorithm=above.algorithm)
+        if worst.grade is trust.Grade.NOTICE:
+            return notice(code, where, worst.reason or "algorithm-noticed", algorithm=what)
+        named = ", ".join(dict.fromkeys(one.algorithm for one in own))
+        return passed(code, where, algorithm=named)
 
     def _certificate(self, out: Judged, signer: Certificate) -> None:
         """V2 path, App. II 1.1 and 1.2 status, 1.4 to 1.6 scope, 2.1 signer, at the proven moment."""
@@ -371,7 +372,7 @@ def _cryptography(out: Judged, found: Cms, claim: Claim) -> None:
     try:
         fits = found.fits(content)
     except CmsFault as fault:
-        out.broken(failed(code, clause, fault.reason, Sub.NO_SIGNING_CERTIFICATE_FOUND))
+        out.broken(doubtful(code, clause, fault.reason, Sub.NO_SIGNING_CERTIFICATE_FOUND))
         return
     except CryptoFault as fault:
         out.broken(failed(code, clause, fault.reason, Sub.SIG_CRYPTO_FAILURE, **fault.detail))

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from services.verifier import catalogue, report
-from services.verifier.adapters.people import masked
 from services.verifier.model import (
     FileReport,
     Indication,
@@ -28,23 +27,38 @@ from services.verifier.model import (
     passed,
     unreadable,
 )
+from services.verifier.validation.people import masked
 
 SERVICE = Path(report.__file__).parent
 NOON = datetime(2026, 11, 24, 5, 5, tzinfo=UTC)
 MAKERS = {"passed": 0, "notice": 1, "skipped": 1, "failed": 1, "doubtful": 1}
 
 
+def assigned(node: ast.Assign):
+    """The literals that are given to a name `reason`, alone or in a tuple."""
+    for target in node.targets:
+        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            pairs = zip(target.elts, node.value.elts, strict=True)
+        else:
+            pairs = [(target, node.value)]
+        for name, value in pairs:
+            if isinstance(name, ast.Name) and name.id == "reason" and isinstance(value, ast.Constant):
+                yield value.value
+
+
 def calls():
     """Every literal code and reason in the source: (code, reason)."""
     for path in SERVICE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Assign):
+                yield from ((None, why) for why in assigned(node))
             if not isinstance(node, ast.Call):
                 continue
             name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
             literal = [arg.value if isinstance(arg, ast.Constant) else None for arg in node.args]
             if name in MAKERS and literal:
                 yield literal[0], literal[2] if MAKERS[name] and len(literal) > 2 else None
-            elif name in ("CmsFault", "DocumentFault", "Fault", "_Rejected") and literal:
+            elif name in ("CmsFault", "CryptoFault", "Fault", "Rejected", "Unreadable", "unreadable") and literal:
                 yield None, literal[0]
 
 
