@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from domain.activation import Activation
 from events.values import CertificateProfile, ContractId, CredentialId, Digest, IdentityId, Slot
 from services.signer.model import (
     Evidence,
@@ -125,6 +126,29 @@ class Permits(Protocol):
 
         Raises:
             Refused: it was redeemed for something else.
+        """
+        ...
+
+
+class Approvals(Protocol):
+    """Verifies activations."""
+
+    @property
+    def issuer(self) -> str:
+        """The authority, as in `iss`."""
+        ...
+
+    @property
+    def audience(self) -> str:
+        """We, as in `aud`."""
+        ...
+
+    async def claims(self, activation: bytes) -> Activation:
+        """The claims of an activation whose signature holds.
+
+        Raises:
+            Refused: the signature, issuer, audience or a claim is wrong.
+            Unavailable: the authority's keys cannot be had.
         """
         ...
 

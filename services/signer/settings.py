@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from services.runtime.settings import Settings
+from services.signer.csc.model import Client
 
 _NEEDS = {
     "file": ("key_folder", "passphrase_file"),
@@ -21,6 +22,7 @@ class SignerSettings(Settings):
     `anchors`: folder of the root certificates that signers and timestamp authorities must lead to.
     `tsa`: URL of the RFC 3161 timestamp authority. `authority`: the e-identity authority's issuer URL, as in `iss`;
     `authority_jwks`: where its keys are, by default below the issuer.
+    `csc_clients`: systems that may use the CSC API, a JSON list of `{"id", "name", "secret_sha256", "redirect_uris"}`.
     """
 
     keys: Annotated[Literal["file", "pkcs11"], Field(description="where private keys are kept")] = "file"
@@ -34,6 +36,7 @@ class SignerSettings(Settings):
     authority: str
     authority_jwks: str | None = None
     audience: str = "antin"
+    csc_clients: tuple[Client, ...] = ()
     least_auth_level: Annotated[int, Field(ge=1, le=4)] = 2
     tsa_timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
     tsa_skew: Annotated[float, Field(gt=0, le=600)] = 60.0

@@ -19,16 +19,23 @@ from events.values import CredentialId
 from services.runtime.consume import Reaction, Subscriber
 from services.runtime.database import Tx
 from services.runtime.jwks import Jwks
+from services.runtime.outbox import new_id
 from services.runtime.process import Platform, Service
 from services.runtime.settings import secret
 from services.signer import handlers
 from services.signer.adapters import store
 from services.signer.adapters.activations import SignedActivations
+from services.signer.adapters.batch_store import SqlLedgers
 from services.signer.adapters.chains import load_anchors
+from services.signer.adapters.csc_store import SqlBooks
 from services.signer.adapters.file_keys import FileKeys
 from services.signer.adapters.pyhanko_writer import PyhankoWriter
 from services.signer.adapters.status import OnlineStatus
 from services.signer.adapters.tsa import Rfc3161Authority
+from services.signer.batch.handlers import Press, pressing
+from services.signer.batch.routes import routes as batch_routes
+from services.signer.csc.handlers import Server, answering
+from services.signer.csc.routes import routes as csc_routes
 from services.signer.ports import Credential, KeyStore, PadesWriter, Permits, StatusSource
 from services.signer.routes import routes
 from services.signer.settings import SignerSettings
@@ -141,7 +148,29 @@ def build(
         platform.outbound, settings.authority_jwks or settings.authority.rstrip("/") + "/jwks.json", platform.clock
     )
     permits = SignedActivations(jwks, platform.database, issuer=settings.authority, audience=settings.audience)
-    signing = Signing(platform, permits, status, PyhankoWriter(vault, authority, status), settings.least_auth_level)
+    writer = PyhankoWriter(vault, authority, status)
+    signing = Signing(platform, permits, status, writer, settings.least_auth_level)
+    server = Server(
+        clients={client.id: client for client in settings.csc_clients},
+        books=SqlBooks(platform.database),
+        approvals=permits,
+        keys=vault,
+        status=status,
+        writer=writer,
+        authority=authority,
+        vault=platform.blobs,
+        clock=platform.clock,
+        owner=new_id(),
+    )
+    press = Press(
+        ledgers=SqlLedgers(platform.database),
+        approvals=permits,
+        status=status,
+        writer=writer,
+        vault=platform.blobs,
+        clock=platform.clock,
+        owner=server.owner,
+    )
 
     async def find(credential: CredentialId) -> Credential | None:
         async with platform.database.read() as connection:
@@ -159,7 +188,8 @@ def build(
     return Service(
         NAME,
         schemas=(store.schema,),
-        routes=routes(vault, find),
+        routes=[*routes(vault, find), *csc_routes(server), *batch_routes(press)],
         subscribers=(Subscriber(NAME, reactions, {SigningRequested: signing}),),
+        loops={"signer.csc": answering(server), "signer.batch": pressing(press)},
         resources=closing,
     )

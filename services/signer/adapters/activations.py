@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 from domain.activation import LONGEST_LIFE, TYPE, Activation
 from events.errors import Refused
@@ -20,8 +19,8 @@ class SignedActivations:
     def __init__(self, jwks: Jwks, database: Database, *, issuer: str, audience: str) -> None:
         self._jwks = jwks
         self._database = database
-        self._issuer = issuer
-        self._audience = audience
+        self.issuer = issuer
+        self.audience = audience
 
     async def verify(self, activation: bytes) -> Permit:
         """The permit in an activation.
@@ -30,18 +29,7 @@ class SignedActivations:
             Refused: the signature, issuer, audience or a claim is wrong.
             Unavailable: the authority's keys cannot be had.
         """
-        try:
-            token = activation.decode("ascii").strip()
-        except UnicodeDecodeError as fault:
-            raise _refused("an activation that is no JWS") from fault
-        return self._permit(await self._jwks.claims(token, typ=TYPE))
-
-    def _permit(self, found: dict[str, Any]) -> Permit:
-        claims = Activation.read(found)
-        if claims.iss != self._issuer or claims.aud != self._audience:
-            raise _refused("another issuer or audience")
-        if not 0 < claims.exp - claims.iat <= LONGEST_LIFE.total_seconds():
-            raise _refused(f"an activation that lives longer than {LONGEST_LIFE}")
+        claims = await self.claims(activation)
         contract, _, slot = claims.txn.partition("/")
         try:
             return Permit(
@@ -59,6 +47,24 @@ class SignedActivations:
             )
         except ValueError as fault:
             raise _refused("a transaction that names no contract and slot") from fault
+
+    async def claims(self, activation: bytes) -> Activation:
+        """The claims of an activation, whatever it is for.
+
+        Raises:
+            Refused: the signature, issuer, audience or a claim is wrong.
+            Unavailable: the authority's keys cannot be had.
+        """
+        try:
+            token = activation.decode("ascii").strip()
+        except UnicodeDecodeError as fault:
+            raise _refused("an activation that is no JWS") from fault
+        claims = Activation.read(await self._jwks.claims(token, typ=TYPE))
+        if claims.iss != self.issuer or claims.aud != self.audience:
+            raise _refused("another issuer or audience")
+        if not 0 < claims.exp - claims.iat <= LONGEST_LIFE.total_seconds():
+            raise _refused(f"an activation that lives longer than {LONGEST_LIFE}")
+        return claims
 
     async def redeem(self, redemption: Redemption) -> Redemption:
         """Redeem a permit, durably, before the key moves.

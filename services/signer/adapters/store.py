@@ -1,70 +1,20 @@
-"""The signer's tables: credentials, approvals, redeemed permits, signed slots."""
+"""What the signer remembers: credentials, approvals, redeemed permits, signed slots."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from events.errors import Refused
 from events.values import CertificateProfile, ContractId, CredentialId, Digest, IdentityId, Slot
-from services.runtime.database import Database, Instant, Schema, Tx
+from services.runtime.database import Database, Tx
 from services.runtime.outbox import upsert
+from services.signer.adapters.tables import approvals, credentials, redemptions, schema, signatures
 from services.signer.model import Redemption, SigningAlgorithm
 from services.signer.ports import Credential, CredentialState
-
-metadata = sa.MetaData()
-
-credentials = sa.Table(
-    "signer_credentials",
-    metadata,
-    sa.Column("credential", sa.String(36), primary_key=True),
-    sa.Column("identity", sa.String(52), nullable=False),
-    sa.Column("algorithm", sa.String(20), nullable=False),
-    sa.Column("state", sa.String(12), nullable=False),
-    sa.Column("certificate", sa.String(71), nullable=False),
-    sa.Column("chain", sa.String(71), nullable=False),
-    sa.Column("profile", sa.String(32), nullable=False),
-    sa.Column("representative", sa.String(52)),
-    sa.Column("not_before", Instant, nullable=False),
-    sa.Column("not_after", Instant, nullable=False),
-)
-
-approvals = sa.Table(
-    "signer_approvals",
-    metadata,
-    sa.Column("activation", sa.String(71), primary_key=True),
-    sa.Column("at", Instant, nullable=False),
-)
-
-redemptions = sa.Table(
-    "signer_redemptions",
-    metadata,
-    sa.Column("jti", sa.String(100), primary_key=True),
-    sa.Column("contract", sa.String(36), nullable=False),
-    sa.Column("slot", sa.String(40), nullable=False),
-    sa.Column("credential", sa.String(36), nullable=False),
-    sa.Column("algorithm", sa.String(20), nullable=False),
-    sa.Column("shown", sa.String(71), nullable=False),
-    sa.Column("base", sa.String(71), nullable=False),
-    sa.Column("base_size", sa.BigInteger, nullable=False),
-    sa.Column("redeemed_at", Instant, nullable=False),
-)
-
-signatures = sa.Table(
-    "signer_signatures",
-    metadata,
-    sa.Column("contract", sa.String(36), primary_key=True),
-    sa.Column("slot", sa.String(40), primary_key=True),
-    sa.Column("base", sa.String(71), nullable=False),
-    sa.Column("signed", sa.String(71), nullable=False),
-    sa.Column("at", Instant, nullable=False),
-)
-
-schema = Schema("signer", metadata, Path(__file__).parents[1] / "migrations" / "versions")
 
 
 class Connection(Protocol):
@@ -94,8 +44,19 @@ class SqlCredentials:
 async def find_credential(connection: Any, credential: CredentialId) -> Credential | None:
     """The credential as last told, through any connection."""
     row = (await connection.execute(sa.select(credentials).where(credentials.c.credential == str(credential)))).first()
-    if row is None:
-        return None
+    return None if row is None else _credential(row)
+
+
+async def list_credentials(connection: Any, holder: IdentityId | None, after: str, most: int) -> list[Credential]:
+    """At most `most` credentials, of one holder or all, in the order of their ids, those behind `after`."""
+    query = sa.select(credentials).where(credentials.c.credential > after)
+    if holder is not None:
+        query = query.where(credentials.c.identity == str(holder))
+    rows = await connection.execute(query.order_by(credentials.c.credential).limit(most))
+    return [_credential(row) for row in rows]
+
+
+def _credential(row: Any) -> Credential:
     return Credential(
         credential=CredentialId(row.credential),
         identity=IdentityId(row.identity),
@@ -189,3 +150,6 @@ async def redeem(database: Database, redemption: Redemption) -> Redemption:
             status=409,
         )
     return found
+
+
+__all__ = ["SqlCredentials", "SqlSlots", "find_credential", "list_credentials", "redeem", "schema"]

@@ -1,0 +1,230 @@
+"""Batches in the signer's tables; claims by lease and epoch, on SQLite and PostgreSQL alike."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from events.errors import Refused
+from events.values import BaselineLevel, ContractId, CredentialId, Digest
+from services.runtime.database import Database, Tx
+from services.signer.adapters import store
+from services.signer.adapters.tables import authorizations, batch_documents, batches
+from services.signer.batch.model import LEASE, LIFE, Batch, DocumentState, Item
+from services.signer.batch.ports import Ledger
+from services.signer.model import SigningAlgorithm
+from services.signer.ports import Credential
+
+
+class SqlLedger:
+    """`Ledger` within one transaction."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    async def open(self, batch: Batch, digests: Sequence[Digest]) -> Batch:
+        """Redeem the activation for this batch.
+
+        Raises:
+            Refused: it was redeemed for something else.
+        """
+        elsewhere = sa.select(authorizations.c.id).where(authorizations.c.jti == batch.jti)
+        row = (await self._tx.execute(sa.select(batches).where(batches.c.jti == batch.jti))).first()
+        if row is not None:
+            found = _batch(row)
+            if (found.client, found.credential, found.root, found.count, found.level) == (
+                batch.client,
+                batch.credential,
+                batch.root,
+                batch.count,
+                batch.level,
+            ):
+                return found
+        if row is not None or (await self._tx.execute(elsewhere)).first() is not None:
+            raise Refused(
+                "activation-spent",
+                found="an activation that was used already, for something else",
+                expected="one for this batch alone",
+                remedy="let the holder approve again",
+                status=409,
+            )
+        await self._tx.execute(
+            batches.insert().values(
+                id=str(batch.id),
+                jti=batch.jti,
+                credential=str(batch.credential),
+                algorithm=batch.algorithm.value,
+                client=batch.client,
+                activation=str(batch.activation),
+                root=str(batch.root),
+                count=batch.count,
+                level=batch.level.value,
+                opened_at=batch.opened_at,
+            )
+        )
+        await self._tx.execute(
+            batch_documents.insert(),
+            [
+                {
+                    "batch": str(batch.id),
+                    "place": place,
+                    "digest": str(digest),
+                    "state": DocumentState.AWAITED.value,
+                    "due": batch.opened_at,
+                    "epoch": 0,
+                }
+                for place, digest in enumerate(digests)
+            ],
+        )
+        return batch
+
+    async def find(self, batch: ContractId) -> Batch | None:
+        """A batch."""
+        row = (await self._tx.execute(sa.select(batches).where(batches.c.id == str(batch)))).first()
+        return None if row is None else _batch(row)
+
+    async def counts(self, batch: ContractId) -> dict[DocumentState, int]:
+        """How many documents are in which state."""
+        query = (
+            sa.select(batch_documents.c.state, sa.func.count().label("found"))
+            .where(batch_documents.c.batch == str(batch))
+            .group_by(batch_documents.c.state)
+        )
+        return {DocumentState(row.state): row.found for row in await self._tx.execute(query)}
+
+    async def item(self, batch: ContractId, place: int) -> Item | None:
+        """One document."""
+        row = (await self._tx.execute(sa.select(batch_documents).where(*_is(batch, place)))).first()
+        return None if row is None else _item(row)
+
+    async def items(self, batch: ContractId, after: int, most: int, state: DocumentState | None = None) -> list[Item]:
+        """Documents behind a place, in order."""
+        query = sa.select(batch_documents).where(batch_documents.c.batch == str(batch), batch_documents.c.place > after)
+        if state is not None:
+            query = query.where(batch_documents.c.state == state.value)
+        return [_item(row) for row in await self._tx.execute(query.order_by(batch_documents.c.place).limit(most))]
+
+    async def digests(self, batch: ContractId) -> list[Digest]:
+        """Every document's digest, in order."""
+        query = sa.select(batch_documents.c.digest).where(batch_documents.c.batch == str(batch))
+        return [Digest(text) for text in (await self._tx.execute(query.order_by(batch_documents.c.place))).scalars()]
+
+    async def arrived(self, batch: ContractId, place: int, now: datetime) -> None:
+        """The bytes of a document are kept."""
+        await self._tx.execute(
+            batch_documents.update()
+            .where(*_is(batch, place), batch_documents.c.state == DocumentState.AWAITED.value)
+            .values(state=DocumentState.WAITING.value, due=now)
+        )
+
+    async def claim(self, owner: str, now: datetime) -> tuple[Batch, Item] | None:
+        """Take one document that nobody works on; a lease that is over counts as nobody."""
+        query = (
+            sa.select(batch_documents.c.batch, batch_documents.c.place)
+            .join(batches, batches.c.id == batch_documents.c.batch)
+            .where(
+                batch_documents.c.state.in_([DocumentState.WAITING.value, DocumentState.LEASED.value]),
+                batch_documents.c.due <= now,
+                batches.c.opened_at > now - LIFE,
+            )
+            .order_by(batch_documents.c.due)
+            .limit(1)
+            .with_for_update(skip_locked=True, of=batch_documents)
+        )
+        chosen = (await self._tx.execute(query)).first()
+        if chosen is None:
+            return None
+        row = (
+            await self._tx.execute(
+                batch_documents.update()
+                .where(*_is(chosen.batch, chosen.place))
+                .values(
+                    state=DocumentState.LEASED.value,
+                    owner=owner,
+                    epoch=batch_documents.c.epoch + 1,
+                    due=now + LEASE,
+                )
+                .returning(*batch_documents.c)
+            )
+        ).one()
+        found = await self.find(ContractId(row.batch))
+        return None if found is None else (found, _item(row))
+
+    async def settle(
+        self, item: Item, owner: str, state: DocumentState, now: datetime, signed: Digest | None, reason: str | None
+    ) -> bool:
+        """Write what came of a claim; false when it is no longer ours."""
+        changed = await self._tx.execute(
+            batch_documents.update()
+            .where(*_is(item.batch, item.place), *_ours(item, owner))
+            .values(state=state.value, signed=str(signed) if signed else None, reason=reason, due=now, owner=None)
+        )
+        return changed.rowcount == 1
+
+    async def release(self, item: Item, owner: str, due: datetime) -> None:
+        """Give a claim back."""
+        await self._tx.execute(
+            batch_documents.update()
+            .where(*_is(item.batch, item.place), *_ours(item, owner))
+            .values(state=DocumentState.WAITING.value, due=due, owner=None)
+        )
+
+    async def credential(self, credential: CredentialId) -> Credential | None:
+        """The credential as the bindings told."""
+        return await store.find_credential(self._tx, credential)
+
+
+class SqlLedgers:
+    """`Ledgers` on the service's database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Ledger]:
+        """A write transaction."""
+        async with self._database.write() as tx:
+            yield SqlLedger(tx)
+
+
+def _is(batch: str, place: int) -> tuple[sa.ColumnElement[bool], ...]:
+    return (batch_documents.c.batch == str(batch), batch_documents.c.place == place)
+
+
+def _ours(item: Item, owner: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        batch_documents.c.state == DocumentState.LEASED.value,
+        batch_documents.c.epoch == item.epoch,
+        batch_documents.c.owner == owner,
+    )
+
+
+def _batch(row: Any) -> Batch:
+    return Batch(
+        id=ContractId(row.id),
+        jti=row.jti,
+        credential=CredentialId(row.credential),
+        algorithm=SigningAlgorithm(row.algorithm),
+        client=row.client,
+        activation=Digest(row.activation),
+        root=Digest(row.root),
+        count=row.count,
+        level=BaselineLevel(row.level),
+        opened_at=row.opened_at,
+    )
+
+
+def _item(row: Any) -> Item:
+    return Item(
+        batch=ContractId(row.batch),
+        place=row.place,
+        digest=Digest(row.digest),
+        state=DocumentState(row.state),
+        epoch=row.epoch,
+        signed=Digest(row.signed) if row.signed else None,
+        reason=row.reason,
+    )

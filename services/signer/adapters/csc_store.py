@@ -1,0 +1,221 @@
+"""What the CSC API server remembers: tokens, codes and SADs by their digests, approvals, answers to be polled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from domain.activation import Purpose
+from events.errors import Refused
+from events.values import CredentialId, Digest, IdentityId
+from services.runtime.database import Database, Tx
+from services.signer.adapters import store
+from services.signer.adapters.tables import answers, authorizations, batches, codes, tokens
+from services.signer.csc.model import AccessToken
+from services.signer.csc.ports import Book, Code, Waiting
+from services.signer.model import Authorization
+from services.signer.ports import Credential
+
+LEASE = timedelta(seconds=60)
+
+
+class SqlBook:
+    """`Book` within one transaction."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    async def grant(self, token: str, client: str, authorization: str | None, expires_at: datetime) -> None:
+        """Remember a token."""
+        await self._tx.execute(
+            tokens.insert().values(
+                token=_sealed(token), client=client, authorization=authorization, expires_at=expires_at
+            )
+        )
+
+    async def token(self, token: str, now: datetime) -> AccessToken | None:
+        """A living token."""
+        row = (await self._tx.execute(sa.select(tokens).where(tokens.c.token == _sealed(token)))).first()
+        if row is None or row.expires_at <= now:
+            return None
+        return AccessToken(row.client, row.authorization, row.expires_at)
+
+    async def note_code(self, code: str, found: Code, expires_at: datetime) -> None:
+        """Remember an authorization code."""
+        await self._tx.execute(
+            codes.insert().values(
+                code=_sealed(code),
+                client=found.client,
+                redirect_uri=found.redirect_uri,
+                challenge=found.challenge,
+                authorization=found.authorization,
+                expires_at=expires_at,
+            )
+        )
+
+    async def take_code(self, code: str, now: datetime) -> Code | None:
+        """A living code, which ends here."""
+        row = (await self._tx.execute(codes.delete().where(codes.c.code == _sealed(code)).returning(*codes.c))).first()
+        if row is None or row.expires_at <= now:
+            return None
+        return Code(row.client, row.redirect_uri, row.challenge, row.authorization)
+
+    async def open(self, authorization: Authorization, client: str, sad: str, sad_expires_at: datetime) -> None:
+        """Redeem an activation.
+
+        Raises:
+            Refused: it was redeemed before.
+        """
+        for table in (authorizations, batches):
+            known = sa.select(table.c.id).where(table.c.jti == authorization.jti)
+            if (await self._tx.execute(known)).first() is not None:
+                raise _spent()
+        await self._tx.execute(
+            authorizations.insert().values(
+                id=authorization.id,
+                jti=authorization.jti,
+                purpose=authorization.purpose.value,
+                credential=str(authorization.credential),
+                identity=str(authorization.identity),
+                digests=json.dumps([str(digest) for digest in authorization.digests]),
+                signed="[]",
+                client=client,
+                sad=_sealed(sad),
+                sad_spent=False,
+                sad_expires_at=sad_expires_at,
+                issued_at=authorization.issued_at,
+                expires_at=authorization.expires_at,
+            )
+        )
+
+    async def by_sad(self, sad: str, client: str) -> tuple[Authorization, bool, datetime] | None:
+        """The approval behind a client's SAD, whether the SAD was used, until when it lives."""
+        query = sa.select(authorizations).where(authorizations.c.sad == _sealed(sad), authorizations.c.client == client)
+        row = (await self._tx.execute(query.with_for_update())).first()
+        return None if row is None else (_authorization(row), bool(row.sad_spent), row.sad_expires_at)
+
+    async def by_id(self, authorization: str) -> Authorization | None:
+        """An approval, held for this write."""
+        query = sa.select(authorizations).where(authorizations.c.id == authorization)
+        row = (await self._tx.execute(query.with_for_update())).first()
+        return None if row is None else _authorization(row)
+
+    async def spend(self, authorization: Authorization, places: tuple[int, ...]) -> None:
+        """These hashes are signed now, and the SAD is used."""
+        signed = json.dumps(sorted({*authorization.signed, *places}))
+        await self._change(authorization, signed=signed, sad_spent=True)
+
+    async def renew(self, authorization: Authorization, sad: str, sad_expires_at: datetime) -> None:
+        """Another SAD for the same approval."""
+        await self._change(authorization, sad=_sealed(sad), sad_spent=False, sad_expires_at=sad_expires_at)
+
+    async def _change(self, authorization: Authorization, **values: Any) -> None:
+        await self._tx.execute(authorizations.update().where(authorizations.c.id == authorization.id).values(**values))
+
+    async def await_answer(self, waiting: Waiting, expires_at: datetime) -> None:
+        """Remember a request to be answered later."""
+        await self._tx.execute(
+            answers.insert().values(
+                id=waiting.id,
+                client=waiting.client,
+                kind=waiting.kind,
+                request=waiting.request,
+                expires_at=expires_at,
+            )
+        )
+
+    async def claim_waiting(self, owner: str, now: datetime) -> Waiting | None:
+        """Take one request that nobody works on."""
+        free = sa.or_(answers.c.leased_until.is_(None), answers.c.leased_until <= now)
+        oldest = (
+            sa.select(answers.c.id)
+            .where(answers.c.answer.is_(None), free, answers.c.expires_at > now)
+            .order_by(answers.c.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        row = (
+            await self._tx.execute(
+                answers.update()
+                .where(answers.c.id.in_(oldest.scalar_subquery()))
+                .values(owner=owner, leased_until=now + LEASE)
+                .returning(answers.c.id, answers.c.client, answers.c.kind, answers.c.request)
+            )
+        ).first()
+        return None if row is None else Waiting(row.id, row.client, row.kind, row.request)
+
+    async def answered(self, response: str, owner: str, answer: str) -> None:
+        """Keep the answer, if the request is still this owner's; the request itself is forgotten."""
+        await self._tx.execute(
+            answers.update().where(answers.c.id == response, answers.c.owner == owner).values(answer=answer, request="")
+        )
+
+    async def answer(self, response: str, client: str, now: datetime) -> tuple[bool, str | None]:
+        """(whether there is such a request, its answer or none yet)."""
+        query = sa.select(answers.c.answer).where(
+            answers.c.id == response, answers.c.client == client, answers.c.expires_at > now
+        )
+        row = (await self._tx.execute(query)).first()
+        return (False, None) if row is None else (True, row.answer)
+
+    async def credential(self, credential: CredentialId) -> Credential | None:
+        """The credential as the bindings told."""
+        return await store.find_credential(self._tx, credential)
+
+    async def credentials(self, holder: IdentityId | None, after: str, most: int) -> list[Credential]:
+        """Credentials of a holder, or all, by id."""
+        return await store.list_credentials(self._tx, holder, after, most)
+
+    async def sweep(self, now: datetime) -> None:
+        """Forget what is over. Approvals stay for a day: their activations must not be redeemed anew."""
+        await self._tx.execute(tokens.delete().where(tokens.c.expires_at < now))
+        await self._tx.execute(codes.delete().where(codes.c.expires_at < now))
+        await self._tx.execute(answers.delete().where(answers.c.expires_at < now))
+        await self._tx.execute(authorizations.delete().where(authorizations.c.expires_at < now - timedelta(days=1)))
+
+
+class SqlBooks:
+    """`Books` on the service's database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Book]:
+        """A write transaction."""
+        async with self._database.write() as tx:
+            yield SqlBook(tx)
+
+
+def _sealed(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _authorization(row: Any) -> Authorization:
+    return Authorization(
+        id=row.id,
+        jti=row.jti,
+        purpose=Purpose(row.purpose),
+        credential=CredentialId(row.credential),
+        identity=IdentityId(row.identity),
+        digests=tuple(Digest(text) for text in json.loads(row.digests)),
+        signed=frozenset(json.loads(row.signed)),
+        issued_at=row.issued_at,
+        expires_at=row.expires_at,
+    )
+
+
+def _spent() -> Refused:
+    return Refused(
+        "activation-spent",
+        found="an activation that was used already",
+        expected="a fresh one: each is for one authorization",
+        remedy="let the holder approve again",
+        status=409,
+    )

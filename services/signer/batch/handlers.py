@@ -1,0 +1,243 @@
+"""Opens batches, takes their documents and signs each once, whatever crashes; every signature has its proof."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import structlog
+
+from domain.activation import Purpose
+from domain.merkle import Inclusion, Tree
+from events.errors import Refused, Unavailable
+from events.values import BaselineLevel, ContractId, CredentialId, Digest
+from services.runtime.clock import Clock
+from services.signer.approval import approved, in_good_standing
+from services.signer.batch.model import PAUSE, Batch, DocumentState, Item, field_of, slot_of
+from services.signer.batch.ports import Ledgers
+from services.signer.handlers import der_chain
+from services.signer.model import Redemption, SigningOrder, artefact_name
+from services.signer.ports import Approvals, PadesWriter, StatusSource, Vault
+
+log = structlog.get_logger()
+TREES = 4
+LANES = 4
+"""Documents signed at once in one process."""
+POLL = 2.0
+"""Seconds between two looks for documents that another process took in."""
+
+
+@dataclass(frozen=True)
+class Press:
+    """Everything a batch needs."""
+
+    ledgers: Ledgers
+    approvals: Approvals
+    status: StatusSource
+    writer: PadesWriter
+    vault: Vault
+    clock: Clock
+    owner: str
+    work: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a document has arrived."""
+    trees: dict[ContractId, Tree] = field(default_factory=dict)
+    """The trees of batches whose proofs were asked for lately: they never change."""
+
+    async def open(
+        self, client: str, credential: CredentialId, token: str, level: BaselineLevel, digests: Sequence[Digest]
+    ) -> Batch:
+        """Open a batch; the same call again finds it (also after a crash of the caller).
+
+        Raises:
+            Refused: the activation approves anything but these documents in this order with this credential, or was
+                redeemed for something else.
+        """
+        async with self.ledgers.write() as ledger:
+            known = await ledger.credential(credential)
+        if known is None:
+            raise _unknown("credential", "one that is bound here")
+        kept = await self.vault.keep(token.encode())
+        activation = await approved(
+            token, known, digests, Purpose.SIGN_DOCUMENTS, approvals=self.approvals, clock=self.clock
+        )
+        batch = Batch(
+            id=ContractId(str(uuid.uuid4())),
+            jti=activation.jti,
+            credential=credential,
+            algorithm=known.algorithm,
+            client=client,
+            activation=kept,
+            root=activation.digest,
+            count=len(digests),
+            level=level,
+            opened_at=self.clock.now(),
+        )
+        async with self.ledgers.write() as ledger:
+            return await ledger.open(batch, digests)
+
+    async def take(self, client: str, batch: ContractId, place: int, pdf: bytes) -> None:
+        """Keep the bytes of one document.
+
+        Raises:
+            Refused: other bytes than those approved.
+        """
+        found, item = await self.item(client, batch, place)
+        if Digest.of(pdf) != item.digest:
+            raise Refused(
+                "not-what-was-approved",
+                found="a document with another digest",
+                expected=f"the document number {place} as it was approved ({item.digest.short})",
+                remedy="send the very bytes whose digest was approved",
+                status=409,
+            )
+        if item.state is not DocumentState.AWAITED:
+            return
+        await self.vault.keep(pdf)
+        async with self.ledgers.write() as ledger:
+            await ledger.arrived(found.id, place, self.clock.now())
+        self.work.set()
+
+    async def batch(self, client: str, batch: ContractId) -> tuple[Batch, dict[DocumentState, int]]:
+        """A client's batch and how many of its documents are in which state.
+
+        Raises:
+            Refused: no such batch of this client.
+        """
+        found = await self._find(client, batch)
+        async with self.ledgers.write() as ledger:
+            return found, await ledger.counts(batch)
+
+    async def _find(self, client: str, batch: ContractId) -> Batch:
+        async with self.ledgers.write() as ledger:
+            found = await ledger.find(batch)
+        if found is None or found.client != client:
+            raise _unknown("batch", "one that this key opened")
+        return found
+
+    async def item(self, client: str, batch: ContractId, place: int) -> tuple[Batch, Item]:
+        """One document of a client's batch.
+
+        Raises:
+            Refused: no such document.
+        """
+        found = await self._find(client, batch)
+        async with self.ledgers.write() as ledger:
+            item = await ledger.item(batch, place)
+        if item is None:
+            raise _unknown("document", f"a number from 0 to {found.count - 1}")
+        return found, item
+
+    async def items(
+        self, client: str, batch: ContractId, after: int, most: int, state: DocumentState | None
+    ) -> list[Item]:
+        """Documents of a client's batch, in order."""
+        await self._find(client, batch)
+        async with self.ledgers.write() as ledger:
+            return await ledger.items(batch, after, most, state)
+
+    async def proof(self, batch: Batch, place: int) -> Inclusion:
+        """That the document at `place` is among those approved."""
+        tree = self.trees.get(batch.id)
+        if tree is None:
+            async with self.ledgers.write() as ledger:
+                digests = await ledger.digests(batch.id)
+            tree = await asyncio.to_thread(Tree, [digest.raw for digest in digests])
+            if len(self.trees) >= TREES:
+                self.trees.pop(next(iter(self.trees)))
+            self.trees[batch.id] = tree
+        return tree.proof(place)
+
+    async def step(self) -> bool:
+        """Sign one document that waits; whether there was one.
+
+        The artefact has a name that only one gets, and the ledger takes only the holder of the claim: a crash anywhere
+        leads to the claim again, and a finished artefact is found, not made anew.
+        """
+        async with self.ledgers.write() as ledger:
+            claimed = await ledger.claim(self.owner, self.clock.now())
+        if claimed is None:
+            return False
+        batch, item = claimed
+        try:
+            signed = await self._sign(batch, item)
+        except Unavailable as wait:
+            log.info("batch-waits", batch=batch.id, place=item.place, code=wait.code)
+            async with self.ledgers.write() as ledger:
+                await ledger.release(item, self.owner, self.clock.now() + PAUSE)
+            return True
+        except Refused as fault:
+            async with self.ledgers.write() as ledger:
+                now = self.clock.now()
+                await ledger.settle(item, self.owner, DocumentState.REFUSED, now, None, fault.code)
+            return True
+        async with self.ledgers.write() as ledger:
+            if not await ledger.settle(item, self.owner, DocumentState.SIGNED, self.clock.now(), signed, None):
+                log.warning("batch-fenced", batch=batch.id, place=item.place)
+        return True
+
+    async def _sign(self, batch: Batch, item: Item) -> Digest:
+        name = artefact_name(batch.id, slot_of(item.place), item.digest)
+        earlier = await self.vault.published(name)
+        if earlier is not None:
+            return earlier
+        async with self.ledgers.write() as ledger:
+            known = await ledger.credential(batch.credential)
+        if known is None:
+            raise _unknown("credential", "one that is bound here")
+        in_good_standing(known)
+        check = await self.status.check(der_chain(await self.vault.fetch(known.chain)))
+        check.decide()
+        pdf = await self.vault.fetch(item.digest)
+        now = self.clock.now()
+        signed = await self.writer.sign(
+            pdf,
+            SigningOrder(
+                redemption=Redemption(
+                    jti=batch.jti,
+                    contract=batch.id,
+                    slot=slot_of(item.place),
+                    credential=batch.credential,
+                    algorithm=batch.algorithm,
+                    shown=item.digest,
+                    base=item.digest,
+                    base_size=len(pdf),
+                    redeemed_at=batch.opened_at,
+                ),
+                chain=check.path,
+                level=batch.level,
+                field=field_of(batch.id, item.place),
+                index=0,
+                signed_at=now.replace(microsecond=0),
+                stamped=False,
+            ),
+            check.evidence,
+        )
+        digest, _ = await self.vault.publish(name, signed.pdf)
+        return digest
+
+
+def pressing(press: Press) -> Callable[[], Awaitable[None]]:
+    """The loop that works batches off, also those that another process left behind."""
+
+    async def lane() -> None:
+        while True:
+            while await press.step():
+                pass
+            press.work.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL):
+                    await press.work.wait()
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as lanes:
+            for _ in range(LANES):
+                lanes.create_task(lane())
+
+    return run
+
+
+def _unknown(what: str, expected: str) -> Refused:
+    return Refused(f"{what}-unknown", found=f"no such {what}", expected=expected, remedy="check the id", status=404)

@@ -1,0 +1,69 @@
+"""What a batch is: documents in order, one activation over the Merkle root of their digests, a state for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from events.values import BaselineLevel, ContractId, CredentialId, Digest, Slot
+from services.signer.model import SigningAlgorithm
+
+MOST = 10_000
+"""Documents in one batch."""
+LEASE = timedelta(seconds=60)
+"""How long a claim on a document holds; a dead worker's document is free after that."""
+PAUSE = timedelta(seconds=5)
+"""How long a document waits when the CA or the timestamp authority did not answer."""
+LIFE = timedelta(days=1)
+"""How long after its opening a batch is worked on: the holder approved it then, not for ever."""
+
+
+class DocumentState(StrEnum):
+    """Where one document of a batch stands."""
+
+    AWAITED = "awaited"
+    """Its bytes have not been sent yet."""
+    WAITING = "waiting"
+    LEASED = "leased"
+    SIGNED = "signed"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """An opened batch. `activation` is the blob of the JWS that approved `root`, `jti` its id, redeemed here."""
+
+    id: ContractId
+    jti: str
+    credential: CredentialId
+    algorithm: SigningAlgorithm
+    client: str
+    activation: Digest
+    root: Digest
+    count: int
+    level: BaselineLevel
+    opened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One document of a batch. `place` counts from 0, as in the Merkle tree."""
+
+    batch: ContractId
+    place: int
+    digest: Digest
+    state: DocumentState
+    epoch: int = 0
+    signed: Digest | None = None
+    reason: str | None = None
+
+
+def slot_of(place: int) -> Slot:
+    """The name of a document's signature: a batch stands where a contract stands, its documents where slots stand."""
+    return Slot(f"document-{place}")
+
+
+def field_of(batch: ContractId, place: int) -> str:
+    """The name of the PDF field; a document may be in more than one batch."""
+    return f"batch-{batch[-12:]}-{place}"

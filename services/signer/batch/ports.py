@@ -1,0 +1,74 @@
+"""What batches need to remember, within one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Protocol
+
+from events.values import ContractId, CredentialId, Digest
+from services.signer.batch.model import Batch, DocumentState, Item
+from services.signer.ports import Credential
+
+
+class Ledger(Protocol):
+    """Batches and their documents."""
+
+    async def open(self, batch: Batch, digests: Sequence[Digest]) -> Batch:
+        """Redeem the activation for this batch; the same documents again find the batch that is there.
+
+        Raises:
+            Refused: the activation was redeemed for something else.
+        """
+        ...
+
+    async def find(self, batch: ContractId) -> Batch | None:
+        """A batch."""
+        ...
+
+    async def counts(self, batch: ContractId) -> dict[DocumentState, int]:
+        """How many documents are in which state."""
+        ...
+
+    async def item(self, batch: ContractId, place: int) -> Item | None:
+        """One document."""
+        ...
+
+    async def items(self, batch: ContractId, after: int, most: int, state: DocumentState | None = None) -> list[Item]:
+        """Documents behind a place, in order."""
+        ...
+
+    async def digests(self, batch: ContractId) -> list[Digest]:
+        """Every document's digest, in order: the leaves of the tree."""
+        ...
+
+    async def arrived(self, batch: ContractId, place: int, now: datetime) -> None:
+        """The bytes of a document are kept."""
+        ...
+
+    async def claim(self, owner: str, now: datetime) -> tuple[Batch, Item] | None:
+        """Take one document that nobody works on, of a batch that is still alive."""
+        ...
+
+    async def settle(
+        self, item: Item, owner: str, state: DocumentState, now: datetime, signed: Digest | None, reason: str | None
+    ) -> bool:
+        """Write what came of a claim; false when it is no longer ours and nothing was written."""
+        ...
+
+    async def release(self, item: Item, owner: str, due: datetime) -> None:
+        """Give a claim back, to be tried again later."""
+        ...
+
+    async def credential(self, credential: CredentialId) -> Credential | None:
+        """The credential as the bindings told."""
+        ...
+
+
+class Ledgers(Protocol):
+    """Opens the ledger for one transaction."""
+
+    def write(self) -> AbstractAsyncContextManager[Ledger]:
+        """A write transaction; commits at the end of the block."""
+        ...

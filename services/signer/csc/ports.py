@@ -1,0 +1,113 @@
+"""What the CSC API server needs besides the signer's own ports: what is remembered of who called for what."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from events.values import CredentialId, IdentityId
+from services.signer.csc.model import AccessToken
+from services.signer.model import Authorization
+from services.signer.ports import Credential
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """An authorization code as it was given out."""
+
+    client: str
+    redirect_uri: str
+    challenge: str
+    authorization: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request that is answered later."""
+
+    id: str
+    client: str
+    kind: str
+    request: str
+
+
+class Book(Protocol):
+    """What is remembered of tokens, approvals and answers, within one transaction. Secrets only by their digest."""
+
+    async def grant(self, token: str, client: str, authorization: str | None, expires_at: datetime) -> None:
+        """Remember a token."""
+        ...
+
+    async def token(self, token: str, now: datetime) -> AccessToken | None:
+        """A living token."""
+        ...
+
+    async def note_code(self, code: str, found: Code, expires_at: datetime) -> None:
+        """Remember an authorization code."""
+        ...
+
+    async def take_code(self, code: str, now: datetime) -> Code | None:
+        """A living code, which ends here: it is for one use (RFC 6749 clause 4.1.2)."""
+        ...
+
+    async def open(self, authorization: Authorization, client: str, sad: str, sad_expires_at: datetime) -> None:
+        """Redeem an activation: remember what it approved.
+
+        Raises:
+            Refused: the activation was redeemed before.
+        """
+        ...
+
+    async def by_sad(self, sad: str, client: str) -> tuple[Authorization, bool, datetime] | None:
+        """The approval behind a client's SAD, whether the SAD was used, until when it lives. Held for this write."""
+        ...
+
+    async def by_id(self, authorization: str) -> Authorization | None:
+        """An approval, held for this write."""
+        ...
+
+    async def spend(self, authorization: Authorization, places: tuple[int, ...]) -> None:
+        """These hashes are signed now, and the SAD is used."""
+        ...
+
+    async def renew(self, authorization: Authorization, sad: str, sad_expires_at: datetime) -> None:
+        """Another SAD for the same approval; the former ends."""
+        ...
+
+    async def await_answer(self, waiting: Waiting, expires_at: datetime) -> None:
+        """Remember a request to be answered later."""
+        ...
+
+    async def claim_waiting(self, owner: str, now: datetime) -> Waiting | None:
+        """Take one request that nobody works on."""
+        ...
+
+    async def answered(self, response: str, owner: str, answer: str) -> None:
+        """Keep the answer, if the request is still this owner's."""
+        ...
+
+    async def answer(self, response: str, client: str, now: datetime) -> tuple[bool, str | None]:
+        """(whether there is such a request, its answer or none yet)."""
+        ...
+
+    async def credential(self, credential: CredentialId) -> Credential | None:
+        """The credential as the bindings told."""
+        ...
+
+    async def credentials(self, holder: IdentityId | None, after: str, most: int) -> list[Credential]:
+        """Credentials of a holder, or all, by id."""
+        ...
+
+    async def sweep(self, now: datetime) -> None:
+        """Forget what is over."""
+        ...
+
+
+class Books(Protocol):
+    """Opens the book for one transaction."""
+
+    def write(self) -> AbstractAsyncContextManager[Book]:
+        """A write transaction; commits at the end of the block."""
+        ...
