@@ -162,6 +162,6 @@ def the_settings(world, tmp_path, **more: Any):
 async def house(world, tmp_path, **settings: Any):
     platform = a_platform(world, tmp_path)
     service = build(platform, the_settings(world, tmp_path, **settings))
-    ring = Keyring([ApiKey(name="bridge", sha256=digest_of(KEY), scopes=("credentials:write",))])
+    ring = Keyring([ApiKey(name="bridge", sha256=digest_of(KEY), scopes=("credentials:write", "batches:write"))])
     async with running(platform, [service], keyring=ring) as url:
         yield House(world, platform, url)

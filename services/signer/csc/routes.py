@@ -277,4 +277,6 @@ def _back(asked: shapes.AuthorizeQuery, answer: dict[str, str]) -> Reply:
     if asked.state is not None:
         answer["state"] = asked.state
     joint = "&" if "?" in asked.redirect_uri else "?"
-    return Reply(b"", 302, headers={"Location": f"{asked.redirect_uri}{joint}{urlencode(answer)}"})
+    return Reply(
+        b"", 302, "text/html; charset=utf-8", headers={"Location": f"{asked.redirect_uri}{joint}{urlencode(answer)}"}
+    )
