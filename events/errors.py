@@ -28,12 +28,23 @@ class AntinError(Exception):
 class Refused(AntinError):
     """A rule says no. Nothing has changed; trying the same again gives the same answer.
 
-    `status` is the HTTP status at the edge: 400, 401, 403, 404, 409, 410, 413, 415, 422 or 429.
+    `status` is the HTTP status at the edge: 400, 401, 403, 404, 406, 408, 409, 410, 413, 415, 422 or 429; with the last
+    one `retry_after` says, in seconds, when to come back.
     """
 
-    def __init__(self, code: str, *, found: str, expected: str, remedy: str, status: int = 422) -> None:
+    def __init__(
+        self,
+        code: str,
+        *,
+        found: str,
+        expected: str,
+        remedy: str,
+        status: int = 422,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(code, found=found, expected=expected, remedy=remedy)
         self.status = status
+        self.retry_after = retry_after
 
 
 class Unavailable(AntinError):

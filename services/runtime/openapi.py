@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from services.runtime.access import Scope
-from services.runtime.web import JSON, PROBLEM, Route
+from services.runtime.web import FORM, JSON, PROBLEM, Route
 
 VERSION = "0.1.0"
 
@@ -160,7 +160,7 @@ def _body(route: Route) -> dict[str, Any] | None:
             members[route.body_part] = {"$ref": f"#/components/schemas/{route.body.__name__}"}
             required.append(route.body_part)
         schema = {"type": "object", "required": required, "properties": members, "additionalProperties": False}
-        return {"multipart/form-data": {"schema": schema}}
+        return {**{media: {"schema": {}} for media in route.raw}, FORM: {"schema": schema}}
     if route.body is not None:
         return {JSON: {"schema": {"$ref": f"#/components/schemas/{route.body.__name__}"}}}
     if route.raw:

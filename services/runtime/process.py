@@ -19,7 +19,7 @@ from aiohttp import web
 from events.bus import Bus, Step
 from events.errors import Refused, Unavailable
 from events.local import LocalBus
-from services.runtime import migrate, tables
+from services.runtime import face, migrate, tables
 from services.runtime.access import Keyring
 from services.runtime.blobs import Blobs
 from services.runtime.clock import Clock, SystemClock
@@ -157,6 +157,7 @@ async def running(
         app = web.Application(middlewares=[edge], client_max_size=1 << 20)
         Api(routes, platform.database, keyring, platform.clock, gauge).mount(app)
         documents(app, routes, loops)
+        face.mount(app)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)

@@ -6,8 +6,10 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from math import ceil
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -25,6 +27,7 @@ from services.runtime.tables import idempotency
 log = structlog.get_logger()
 
 JSON = "application/json"
+FORM = "multipart/form-data"
 PROBLEM = "application/problem+json"
 PROBLEM_BASE = "urn:antin:problem:"
 
@@ -45,6 +48,8 @@ class Call:
     raw: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, bytes] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    """The file names that a form's parts were sent under, as they were sent."""
     prepared: Any = None
     _tx: Tx | None = None
 
@@ -69,6 +74,31 @@ class Reply:
 Handler = Callable[[Call], Awaitable[Reply]]
 
 
+class Door(Protocol):
+    """Lets strangers in by turns (services.runtime.door)."""
+
+    def enter(self, peer: str, forwarded: Sequence[str]) -> AbstractAsyncContextManager[None]:
+        """A place, held from before the body is read until it is answered.
+
+        Raises:
+            Refused: 429, this caller has had its share. Unavailable: all places are taken.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A refusal as a page may show it: the problem details and what was asked."""
+
+    problem: Mapping[str, Any]
+    code: str
+    retry_after: int | None
+    """Seconds."""
+    headers: Mapping[str, str]
+    """Of the request."""
+    query: Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class Route:
     """One operation of the API, whole: the router, the checks and OpenAPI read the same entry.
@@ -78,6 +108,8 @@ class Route:
     `prepare`: runs before the transaction (slow checks, blobs); its result is Call.prepared. `limit`: bytes.
     `intake`: brings new work, and is refused while too much waits (services.runtime.pressure).
     `once`: members of the answer that are shown the first time only and never remembered (secrets).
+    With both `raw` and `parts`, the Content-Type decides. `door`: takes turns, for what anybody may call; the body must
+    then arrive within `patience` seconds. `show`: how a refusal looks where people and not programs are answered.
     """
 
     method: str
@@ -101,6 +133,9 @@ class Route:
     problems: tuple[str, ...] = ()
     internal: bool = False
     intake: bool = False
+    door: Door | None = None
+    patience: float = 120.0
+    show: Callable[[Fault], Reply] | None = None
 
 
 def problem(fault: AntinError, status: int, instance: str) -> dict[str, Any]:
@@ -164,6 +199,12 @@ class Api:
         caller = self._keyring.admit(request.headers.get(hdrs.AUTHORIZATION), route.access)
         if route.intake and self._gauge is not None:
             self._gauge.admit()
+        if route.show is not None:
+            request["show"] = route.show
+        if route.door is not None:
+            forwarded = request.headers.getall("X-Forwarded-For", [])
+            async with route.door.enter(request.remote or "", forwarded):
+                return _response(await route.handler(await _patiently(route, request, caller)))
         call = await _read(route, request, caller)
         if not route.writes:
             return _response(await route.handler(call))
@@ -232,13 +273,29 @@ def _again(known: Any, fingerprint: str) -> web.Response:
     )
 
 
+async def _patiently(route: Route, request: web.Request, caller: Caller) -> Call:
+    try:
+        async with asyncio.timeout(route.patience):
+            return await _read(route, request, caller)
+    except TimeoutError as fault:
+        raise Refused(
+            "too-slow",
+            found=f"a body that is not whole after {route.patience:g} seconds",
+            expected="the whole body",
+            remedy="send it again over a faster line, or send less",
+            status=408,
+        ) from fault
+
+
 async def _read(route: Route, request: web.Request, caller: Caller) -> Call:
     call = Call(caller, dict(request.match_info), headers=request.headers)
     if route.query is not None:
         call.query = _model(route.query, dict(request.query), "the query")
     elif request.query:
         raise _bad("unknown-query", "query parameters", "none here")
-    if route.parts:
+    if route.raw and route.parts:
+        _expect_type(request, (*route.raw, FORM))
+    if route.parts and not (route.raw and request.content_type in route.raw):
         await _read_parts(route, request, call)
     elif route.body is not None:
         _expect_type(request, (JSON,))
@@ -251,8 +308,9 @@ async def _read(route: Route, request: web.Request, caller: Caller) -> Call:
 
 
 async def _read_parts(route: Route, request: web.Request, call: Call) -> None:
-    _expect_type(request, ("multipart/form-data",))
+    _expect_type(request, (FORM,))
     found: dict[str, bytes] = {}
+    names: dict[str, str] = {}
     expected = {*route.parts, route.body_part} if route.body is not None else set(route.parts)
     try:
         reader = await request.multipart()
@@ -260,13 +318,14 @@ async def _read_parts(route: Route, request: web.Request, call: Call) -> None:
             if not isinstance(part, BodyPartReader) or part.name not in expected or part.name in found:
                 raise _bad("unexpected-part", "a part that is unknown or given twice", ", ".join(sorted(expected)))
             found[part.name] = await _bounded(_chunks(part), route.limit)
+            names[part.name] = part.filename or ""
     except (ValueError, AssertionError) as fault:
         raise _bad("multipart-unreadable", "a body that is not multipart/form-data", "RFC 7578 form data") from fault
     if found.keys() != expected:
         raise _bad("part-missing", f"the parts {sorted(found)}", f"the parts {sorted(expected)}")
     if route.body is not None:
         call.body = _json(route.body, found[route.body_part])
-    call.parts = found
+    call.parts, call.names = found, names
     call.raw = b"".join(hashlib.sha256(name.encode() + b"\0" + found[name]).digest() for name in sorted(found))
 
 
@@ -345,10 +404,10 @@ async def edge(request: web.Request, handler: Callable[[web.Request], Awaitable[
         response = await handler(request)
     except AntinError as fault:
         status = status_of(fault)
-        headers = {"Retry-After": str(int(getattr(fault, "retry_after", None) or 2))} if status in (429, 503) else {}
+        headers = {"Retry-After": str(ceil(getattr(fault, "retry_after", None) or 2))} if status in (429, 503) else {}
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        response = _response(Reply(problem(fault, status, instance), status, PROBLEM, headers))
+        response = _told(request, fault, status, instance, headers)
     except web.HTTPException as fault:
         phrase = HTTPStatus(fault.status).phrase
         plain = Malformed(
@@ -363,13 +422,26 @@ async def edge(request: web.Request, handler: Callable[[web.Request], Awaitable[
         unknown = Unavailable(
             "unforeseen-fault", found="a fault that no rule foresees", expected="an answer", remedy="quote the instance"
         )
-        response = _response(Reply(problem(unknown, 500, instance), 500, PROBLEM))
+        response = _told(request, unknown, 500, instance, {})
     response.headers.setdefault("Content-Security-Policy", STRICT_CSP)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Referrer-Policy", "no-referrer")
     response.headers.setdefault("Cache-Control", "no-store")
     structlog.contextvars.unbind_contextvars("request")
     return response
+
+
+def _told(
+    request: web.Request, fault: AntinError, status: int, instance: str, headers: Mapping[str, str]
+) -> web.Response:
+    """Problem details, or the page that the route shows instead."""
+    told = problem(fault, status, instance)
+    show: Callable[[Fault], Reply] | None = request.get("show")
+    if show is None:
+        return _response(Reply(told, status, PROBLEM, headers))
+    wait = int(headers["Retry-After"]) if "Retry-After" in headers else None
+    page = show(Fault(told, fault.code, wait, request.headers, request.query))
+    return _response(replace(page, status=status, headers={**page.headers, **headers}))
 
 
 def _route_of(request: web.Request) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from events.errors import Refused, Unavailable
+from services.runtime import face
 from services.runtime.access import Public, Scope
 from services.runtime.web import Call, Reply, Route
 from services.timeline.model import ContractLine, IdentityLine, latencies, per_minute
@@ -25,8 +25,11 @@ LISTENERS = 100
 WAIT = 25.0
 POLL = 0.5
 READ = Scope("timeline:read")
-FILES = Path(__file__).parent / "page"
-CSP = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'"
+FILES = face.FILES / "timeline"
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
 
 
 class StepView(BaseModel):

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from events.values import ContractId, Digest, Slot
 from services.verifier.model import Brought, FileReport, Judgement, MissingStatus
+from services.verifier.pictures import Pictures
 
 
 class Vault(Protocol):
@@ -27,6 +28,14 @@ class Inspector(Protocol):
 
     async def inspect(self, data: bytes, *, name: str, base_size: int | None) -> FileReport:
         """The report; never raises for what is in the file. Unavailable when no judge can be had at all."""
+        ...
+
+
+class Draughtsman(Protocol):
+    """Draws a file's pages."""
+
+    async def draw(self, data: bytes, ends: Sequence[int]) -> Pictures:
+        """The pages, and what differs between the states that end there; never raises for what is in the file."""
         ...
 
 

@@ -1,28 +1,34 @@
-"""The report for people: one self-contained HTML page, Vietnamese first, English at a switch, without any script."""
+"""The report for people: one HTML page, self-contained where it is kept as a file; both languages at a switch."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cache
-from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
-from services.verifier import catalogue
+from services.runtime import face
+from services.runtime.negotiation import Language
+from services.verifier import appendix, catalogue
 from services.verifier.catalogue import LABELS, SENTENCES, Text
 from services.verifier.model import (
     CheckFinding,
     FileReport,
     Integrity,
+    LaterChange,
     NamedParty,
     SignatureReport,
     TimestampReport,
+    TrustedBy,
     Verdict,
 )
+from services.verifier.page_words import PAGE
+from services.verifier.pictures import Pictures, Step
 
 VIETNAM = timezone(timedelta(hours=7), "GMT+7")
 ICONS = {"passed": "✓", "failed": "✕", "undetermined": "?", "notice": "!", "skipped": "–"}
@@ -88,46 +94,49 @@ def verdict_of(one: SignatureReport | TimestampReport) -> str:
     return one.verdict.value
 
 
-def html(report: FileReport) -> str:
-    """The whole page."""
+def html(
+    report: FileReport, *, pictures: Pictures | None = None, language: Language = "vi", served: bool = False
+) -> str:
+    """The whole page. Unless `served`, it needs no other file and no host; both languages are in it, one is shown."""
     style, policy = _style()
-    template = _environment().get_template("report.html")
-    return template.render(
-        report=report,
-        style=Markup(style),  # noqa: S704 - our own file
-        policy=policy,
-        labels=LABELS,
-        verdicts=catalogue.VERDICTS,
-        outcomes=catalogue.OUTCOMES,
-        integrity=catalogue.INTEGRITY,
-        kinds=catalogue.KINDS,
-        icons=ICONS,
-        sentence=sentence(report),
+    return (
+        _environment()
+        .get_template("verify/report.html")
+        .render(
+            report=report,
+            pictures=pictures,
+            language=language,
+            served=served,
+            style=Markup(style),  # noqa: S704 - our own file
+            policy=policy,
+            labels=LABELS,
+            page=PAGE,
+            verdicts=catalogue.VERDICTS,
+            outcomes=catalogue.OUTCOMES,
+            integrity=catalogue.INTEGRITY,
+            kinds=catalogue.KINDS,
+            icons=ICONS,
+            sentence=sentence(report),
+        )
     )
 
 
 def content_security_policy() -> str:
-    """The header under which the page may be shown: nothing but its own style."""
+    """The header under which a page that is not `served` may be shown: nothing but its own style and images."""
     return _style()[1]
 
 
 @cache
 def _style() -> tuple[str, str]:
-    style = resources.files("services.verifier").joinpath("templates/report.css").read_text(encoding="utf-8")
+    style = face.enclosed("static/tokens.css", "static/parts.css", "static/report.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return style, f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+    return style, policy
 
 
 @cache
 def _environment() -> Environment:
-    folder = str(resources.files("services.verifier").joinpath("templates"))
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = face.environment()
     environment.filters.update(
         local=local,
         check=catalogue.check,
@@ -136,8 +145,57 @@ def _environment() -> Environment:
         signed=signed_sentence,
         people=_people,
         grouped=_grouped,
+        appendix=appendix.rows,
+        chain=chain,
+        signer=_signers,
+        refused=_refused,
+        unit=_unit,
     )
     return environment
+
+
+@dataclass(frozen=True)
+class Link:
+    """One certificate of a chain, as a reader sees it. `role`: `root`, `issuer` or `signer`."""
+
+    role: str
+    name: str
+    until: datetime | None = None
+    status: str | None = None
+
+
+def chain(one: SignatureReport) -> list[Link]:
+    """The certificates from the trusted root down to the signer; it begins with the issuer where there is no root."""
+    certificate = one.certificate
+    if certificate is None:
+        return []
+    known = {found.subject: found.status for found in one.evidence}
+    own = next((found.status for found in one.evidence if found.role == "signer"), None)
+    links = []
+    root = certificate.managed_by
+    if root is not None:
+        links.append(Link("root", root.name))
+    if root is None or root.name != certificate.issuer.name:
+        links.append(Link("issuer", certificate.issuer.name, status=known.get(certificate.issuer.name)))
+    links.append(Link("signer", certificate.subject.name, certificate.not_after, own))
+    return links
+
+
+def _signers(step: Step, report: FileReport) -> str:
+    """Who signed the earlier state of a step."""
+    found = [one for one in report.signatures if one.signed_octets == step.earlier]
+    return ", ".join(one.certificate.subject.name if one.certificate else one.field for one in found) or "?"
+
+
+def _refused(report: FileReport) -> list[LaterChange]:
+    """What was changed without permission, said once though it came after several signatures."""
+    each = [change for one in report.signatures for change in one.changes if not change.allowed]
+    each += [change for stamp in report.timestamps for change in stamp.changes if not change.allowed]
+    return list(dict.fromkeys(each))
+
+
+def _unit(found: TrustedBy) -> str:
+    return " · ".join(dict.fromkeys(part for part in (found.label, found.set) if part))
 
 
 def _people(party: NamedParty) -> list[str]:

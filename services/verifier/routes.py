@@ -1,35 +1,21 @@
-"""The verifier's API: the report of a contract's revision, and a judgement of any PDF sent, which is not kept."""
+"""The verifier's API for parties: the report of a contract's revision (what anybody may ask is in `uploads`)."""
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from events.errors import Refused, Unavailable
+from events.errors import Refused
 from events.values import ContractId, Digest
-from services.runtime.access import Public, Scope
+from services.runtime.access import Scope
 from services.runtime.web import Call, Reply, Route
 from services.verifier import report as page
 from services.verifier.model import FileReport
-from services.verifier.ports import Inspector, Reader, Vault
+from services.verifier.ports import Reader, Vault
 
 READ = Scope("reports:read")
 TAG = "verification"
 HTML = "text/html; charset=utf-8"
 
 
-class Door(Protocol):
-    """A bounded queue for uploads."""
-
-    def full(self) -> bool:
-        """Whether the next one must be sent away."""
-        ...
-
-    async def __aenter__(self) -> None: ...
-
-    async def __aexit__(self, *_: object) -> None: ...
-
-
-def routes(inspector: Inspector, reader: Reader, vault: Vault, door: Door, *, upload_limit: int) -> tuple[Route, ...]:
+def routes(reader: Reader, vault: Vault) -> tuple[Route, ...]:
     """Every operation."""
 
     async def find(call: Call) -> FileReport:
@@ -50,21 +36,6 @@ def routes(inspector: Inspector, reader: Reader, vault: Vault, door: Door, *, up
     async def show(call: Call) -> Reply:
         return _page(await find(call))
 
-    async def upload(call: Call) -> Reply:
-        if door.full():
-            raise Unavailable(
-                "too-many-waiting",
-                found="as many uploads waiting as may wait",
-                expected="a free place",
-                remedy="send it again in a few seconds",
-                retry_after=5.0,
-            )
-        async with door:
-            report = await inspector.inspect(call.raw, name="upload.pdf", base_size=None)
-        wanted = call.headers.get("Accept", "")
-        return _page(report) if "text/html" in wanted else Reply(report)
-
-    nothing_kept = Public("anybody may verify a document; nothing of it is kept")
     return (
         Route(
             "GET",
@@ -86,19 +57,6 @@ def routes(inspector: Inspector, reader: Reader, vault: Vault, door: Door, *, up
             READ,
             "text/html",
             problems=("no-such-report",),
-        ),
-        Route(
-            "POST",
-            "/v1/verifications",
-            upload,
-            "Judge a PDF",
-            TAG,
-            nothing_kept,
-            FileReport,
-            description="Send the PDF as the body. Nothing is kept. With Accept: text/html the report is a page.",
-            raw=("application/pdf",),
-            limit=upload_limit,
-            problems=("too-large", "too-many-waiting"),
         ),
     )
 

@@ -11,16 +11,18 @@ from events.fact import Fact
 from events.signing import DocumentSigned
 from services.runtime.consume import Subscriber
 from services.runtime.database import Tx
+from services.runtime.door import Door
 from services.runtime.process import Platform, Service
 from services.verifier import handlers
 from services.verifier.adapters import store
-from services.verifier.adapters.inspector import Queue, SandboxedInspector
+from services.verifier.adapters.inspector import SandboxedInspector
 from services.verifier.adapters.status import OnlineStatus
 from services.verifier.adapters.trust_folder import TrustFolders
 from services.verifier.ports import Inspector
 from services.verifier.routes import routes
 from services.verifier.sandbox import Limits, Sandbox
 from services.verifier.settings import VerifierSettings
+from services.verifier.uploads import Desk
 
 NAME = "verifier"
 
@@ -72,16 +74,12 @@ def build(platform: Platform, settings: VerifierSettings) -> Service:
     gate = SandboxedInspector(sandbox, trust.now, platform.clock, fetcher=fetcher)
     # Uploads of strangers never make the service call anybody: they are judged offline.
     offline = SandboxedInspector(sandbox, trust.now, platform.clock)
+    door = Door(settings.upload_rate, settings.waiting, settings.upload_each, platform.clock, settings.trusted_proxies)
+    desk = Desk(offline, sandbox, door, settings.upload_limit, settings.upload_seconds, settings.wall)
     return Service(
         NAME,
         schemas=(store.schema,),
-        routes=routes(
-            offline,
-            store.SqlReader(platform.database),
-            platform.blobs,
-            Queue(settings.waiting),
-            upload_limit=settings.upload_limit,
-        ),
+        routes=(*routes(store.SqlReader(platform.database), platform.blobs), *desk.routes()),
         subscribers=(Subscriber(NAME, works={DocumentSigned: Judging(platform, gate)}),),
         resources=(sandbox,),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from services.runtime.clock import Clock
@@ -40,20 +39,3 @@ class SandboxedInspector:
             fetcher=self._fetcher,
             base_size=base_size,
         )
-
-
-class Queue:
-    """A bounded queue at the door: so many may wait, no more."""
-
-    def __init__(self, most: int) -> None:
-        self._free = asyncio.Semaphore(most)
-
-    def full(self) -> bool:
-        """Whether the next one must be sent away."""
-        return self._free.locked()
-
-    async def __aenter__(self) -> None:
-        await self._free.acquire()
-
-    async def __aexit__(self, *_: object) -> None:
-        self._free.release()
