@@ -214,6 +214,9 @@ class Difference:
         version = self.new.get(new.get("Version"))
         if version is not None and not isinstance(version, Name):
             differing.append("Version")
+        differing += [
+            key for key, each in self.old.extras.items() if key in new_root and not self._equal(each, new_root[key])
+        ]
         if old_root.get("Encrypt") != new_root.get("Encrypt"):
             differing.append("Encrypt")
         if differing:
@@ -237,21 +240,21 @@ class Difference:
         differing = self._entries(old, new, free)
         if "DA" in differing and "DA" not in old:
             differing.remove("DA")
-        if not self._grown(old.get("DR"), new.get("DR"), 3):
+        if not self._fonts_kept():
             differing.append("DR")
         if differing:
             yield Change("catalog", Level.NEVER, None, "AcroForm: " + ", ".join(sorted(differing))[:60])
         if not self._equal(old.get("NeedAppearances"), new.get("NeedAppearances")):
             yield Change("form-field", Level.FORM, None, "NeedAppearances")
 
-    def _grown(self, old: Value, new: Value, depth: int) -> bool:
-        """Whether a resource dictionary has all that it had, unchanged; new fonts may come with new fields."""
-        a, b = self.old.get(old), self.new.get(new)
-        if a is None:
+    def _fonts_kept(self) -> bool:
+        """Whether the form's fonts are what they were; new ones may come, and nothing else there is ever shown."""
+        old, new = (view.fonts for view in (self.old, self.new))
+        if old is None:
             return True
-        if depth and isinstance(a, dict) and isinstance(b, dict):
-            return all(self._grown(each, b.get(key), depth - 1) for key, each in a.items())
-        return self._equal(old, new)
+        if not isinstance(old, dict) or not isinstance(new, dict):
+            return False
+        return all(self._equal(each, new.get(name)) for name, each in old.items())
 
     # --- annotations ---------------------------------------------------------------------------------------------
 

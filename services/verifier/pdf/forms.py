@@ -200,6 +200,9 @@ class Forms:
             for entry in {**old.dictionary, **new.dictionary}
             if entry != "Kids" and not self._same(entry, old.dictionary, new.dictionary)
         ]
+        if "AP" in differing and self._shared(key, old):
+            yield self._item("appearance-shared", Level.NEVER, pair.new, partner)
+            return
         inherited = self._value(pair.old, old), self._value(pair.new, new)
         value_changed = not self._alike(*inherited)
         if not differing and not value_changed:
@@ -210,6 +213,16 @@ class Forms:
             yield from self._signature_field(key, partner, old, new, differing, value_changed)
         else:
             yield from self._plain_field(partner, old, new, differing, value_changed)
+
+    def _shared(self, key: FieldKey, old: Field) -> bool:
+        """Whether the appearance that gives way is used elsewhere too: then it is not this field's to replace."""
+        raw = old.dictionary.get("AP")
+        if not isinstance(raw, Ref):
+            return False
+        view = self.pair.old
+        return raw.number in view.content or any(
+            other.dictionary.get("AP") == raw for name, other in view.fields.items() if name != key
+        )
 
     def _same(self, entry: str, old: dict[str, Value], new: dict[str, Value]) -> bool:
         a, b = old.get(entry), new.get(entry)

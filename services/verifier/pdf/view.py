@@ -16,6 +16,10 @@ MOST_TREE = 64
 MOST_ANNOTATIONS = 20_000
 FREE_IN_CATALOG = frozenset({"DSS", "Metadata", "Extensions", "AcroForm", "MarkInfo", "Version", "Pages"})
 """Entries of the catalog that have a rule of their own, or none because nothing of them is shown."""
+FREE_IN_TRAILER = frozenset(
+    "Root Info Prev Encrypt ID Size XRefStm Type W Index Length Filter DecodeParms AdditionalStreams DocChecksum".split()
+)
+"""The standard's entries, and two of a producer that may name objects which nothing defines yet."""
 FREE_IN_PAGE = frozenset({"Annots", "Parent", "Kids", "LastModified", "Metadata", "Tabs"})
 FREE_IN_FIELD = frozenset({"V", "AP", "Kids", "Parent"})
 
@@ -64,6 +68,18 @@ class View:
         """The AcroForm dictionary; empty when there is none."""
         form = self.get(self.catalog.get("AcroForm"))
         return form if isinstance(form, dict) else {}
+
+    @cached_property
+    def extras(self) -> dict[str, Value]:
+        """Entries of the trailer that the standard does not know."""
+        trailer = self.file.trailer(self.revision)
+        return {key: each for key, each in trailer.items() if key not in FREE_IN_TRAILER}
+
+    @cached_property
+    def fonts(self) -> Value:
+        """The fonts of the form's default resources."""
+        resources = self.get(self.form.get("DR"))
+        return self.get(resources.get("Font")) if isinstance(resources, dict) else None
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
@@ -165,9 +181,11 @@ class View:
         """Every object, also such as are not defined, on which what is shown leans outside of form values."""
         roots: list[int] = []
         roots += references_in({key: each for key, each in self.catalog.items() if key not in FREE_IN_CATALOG})
+        roots += references_in(self.extras)
         for node in self.nodes:
             roots += references_in({key: each for key, each in node.dictionary.items() if key not in FREE_IN_PAGE})
-        roots += references_in({key: each for key, each in self.form.items() if key != "Fields"})
+        roots += references_in({key: each for key, each in self.form.items() if key not in ("Fields", "DR")})
+        roots += references_in(self.fonts)
         for page in self.annotations:
             for one in page:
                 if one.number is None or one.number not in self.field_numbers:
