@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from services.verifier.model import LaterChange
 from services.verifier.pdf.document import Document, FieldLock, SignatureValue
-from services.verifier.pdf.equality import Endless, Pair, Steps
+from services.verifier.pdf.equality import Pair, Steps
 from services.verifier.pdf.forms import Change, Forms, Level
 from services.verifier.pdf.syntax import Name, Ref, Value
 from services.verifier.pdf.tagging import grown_only
-from services.verifier.pdf.view import FREE_IN_CATALOG, FREE_IN_PAGE, Annotation, Node, View
+from services.verifier.pdf.view import FREE_IN_CATALOG, FREE_IN_PAGE, Annotation, Endless, Node, View
 
 MOST_CHANGES = 60
 """More changes than this per signature are not listed."""
@@ -38,8 +39,9 @@ def after(document: Document, signature: SignatureValue) -> Comparison:
         Unreadable: the form is beyond the limits.
     """
     if signature.revision is None:
-        return Comparison((LaterChange(revision=document.latest, what="not-analysable", allowed=False),), False, _BLIND)
-    return _compare(document, signature.revision, signature.doc_mdp, signature.field_mdp)
+        blind = LaterChange(revision=document.latest, what="not-analysable", allowed=False)
+        return Comparison((blind,), False, "not-proven-harmless")
+    return _compare(document, signature.revision, Rules(signature.doc_mdp, signature.field_mdp))
 
 
 def since(document: Document, revision: int) -> Comparison:
@@ -48,75 +50,109 @@ def since(document: Document, revision: int) -> Comparison:
     Raises:
         Unreadable: the form is beyond the limits.
     """
-    return _compare(document, revision, None, None)
+    return _compare(document, revision, Rules(None, None))
 
 
-_BLIND = "not-proven-harmless"
+@dataclass(frozen=True)
+class Rules:
+    """What a signature lets later revisions do."""
+
+    permission: int | None
+    """DocMDP: 1 validation data, 2 forms and signatures, 3 annotations too; none when it says nothing."""
+    lock: FieldLock | None
+
+    def refuse(self, change: Change) -> str | None:
+        """Why a change is not permitted, kebab-case; none when it is."""
+        if change.level is Level.ALWAYS:
+            return None
+        if change.field is not None and self.lock is not None and self.lock.locks(change.field):
+            return "field-locked"
+        if change.level is Level.NEVER:
+            return "not-proven-harmless"
+        most = {None: Level.FORM, 1: Level.ALWAYS, 2: Level.FORM, 3: Level.ANNOTATION}[self.permission]
+        if change.level > most:
+            return "not-proven-harmless" if self.permission is None else "beyond-permission"
+        return "form-field-replaced" if change.replaces and self.permission is None else None
 
 
-def _compare(document: Document, signed: int, permission: int | None, lock: FieldLock | None) -> Comparison:
-    found: list[LaterChange] = []
-    known: set[Change] = set()
-    why: str | None = None
-    old = _view(document, signed)
-    for revision in range(signed + 1, len(document.revisions)):
-        try:
-            changes = list(Difference(Pair(old, _view(document, revision), _steps(document)), lock).changes())
-        except Endless:
-            changes = [Change("not-analysable", Level.NEVER)]
+_LASTING = frozenset({"page-content", "page-properties", "pages-added", "pages-removed", "catalog", "structure"})
+"""Changes that count even where a later revision takes them back: whoever read the file in between was deceived."""
+
+
+def _compare(document: Document, signed: int, rules: Rules) -> Comparison:
+    """Judge what the latest revision makes of the signed one, and tell it revision by revision."""
+    latest = document.latest
+    steps = [(revision, _difference(document, revision - 1, revision)) for revision in range(signed + 1, latest + 1)]
+    whole = _difference(document, signed, latest) if signed < latest else ()
+    reasons = {_key(change): rules.refuse(change) for change in whole}
+    found: dict[tuple[int, _Key], LaterChange] = {}
+    why = next((reason for reason in reasons.values() if reason is not None), None)
+    told: set[_Key] = set()
+    for revision, changes in steps:
         for change in changes:
-            if change in known:
-                continue
-            known.add(change)
-            reason = _refused(change, permission)
-            why = why or reason
-            found.append(
-                LaterChange(
-                    revision=revision, page=change.page, what=change.what, detail=change.detail, allowed=reason is None
-                )
-            )
-    # What is not allowed comes first when the list is cut.
-    if len(found) > MOST_CHANGES:
-        found = sorted(found, key=lambda one: one.allowed)[:MOST_CHANGES]
-        found.sort(key=lambda one: one.revision)
-    return Comparison(tuple(found), why is None, why)
+            key = _key(change)
+            told.add(key)
+            reason = reasons.get(key)
+            if key not in reasons and change.what in _LASTING:
+                reason = rules.refuse(change)
+                why = why or reason
+            found[(revision, key)] = _told(revision, change, reason)
+    for change in whole:
+        key = _key(change)
+        if key not in told:
+            found[(latest, key)] = _told(latest, change, reasons[key])
+    listed = list(found.values())
+    if len(listed) > MOST_CHANGES:  # what is not allowed stays when the list is cut
+        listed = sorted(listed, key=lambda one: one.allowed)[:MOST_CHANGES]
+    listed.sort(key=lambda one: one.revision)
+    return Comparison(tuple(listed), why is None, why)
 
 
-def _refused(change: Change, permission: int | None) -> str | None:
-    """Why this change is not permitted; none when it is."""
-    if change.level is Level.NEVER:
-        return change.why
-    most = {None: Level.FORM, 1: Level.ALWAYS, 2: Level.FORM, 3: Level.ANNOTATION}[permission]
-    if change.level > most:
-        return "beyond-permission" if permission is not None else "not-proven-harmless"
-    if change.replaces and permission is None:
-        return "form-field-replaced"
-    return None
+_Key = tuple[str, int | None, str]
+
+
+def _key(change: Change) -> _Key:
+    return (change.what, change.page, change.detail)
+
+
+def _told(revision: int, change: Change, reason: str | None) -> LaterChange:
+    return LaterChange(
+        revision=revision, page=change.page, what=change.what, detail=change.detail, allowed=reason is None
+    )
+
+
+def _difference(document: Document, earlier: int, later: int) -> tuple[Change, ...]:
+    """What one revision does not mean as another meant it, computed once."""
+    known = document.differences
+    if (earlier, later) not in known:
+        try:
+            pair = Pair(_view(document, earlier), _view(document, later), _steps(document))
+            known[(earlier, later)] = tuple(dict.fromkeys(Difference(pair).changes()))
+        except Endless:
+            known[(earlier, later)] = (Change("not-analysable", Level.NEVER),)
+    return cast("tuple[Change, ...]", known[(earlier, later)])
 
 
 def _view(document: Document, revision: int) -> View:
     if revision not in document.views:
         document.views[revision] = View(document.file, revision)
-    view = document.views[revision]
-    assert isinstance(view, View)  # noqa: S101 - nobody else fills it
-    return view
+    return cast("View", document.views[revision])
 
 
 def _steps(document: Document) -> Steps:
     if document.steps is None:
         document.steps = Steps()
-    assert isinstance(document.steps, Steps)  # noqa: S101
-    return document.steps
+    return cast("Steps", document.steps)
 
 
 class Difference:
     """Everything that a later revision does not mean as the earlier one meant it."""
 
-    def __init__(self, pair: Pair, lock: FieldLock | None) -> None:
+    def __init__(self, pair: Pair) -> None:
         self.pair = pair
         self.old, self.new = pair.old, pair.new
         self.seen: set[tuple[int, int]] = set()
-        self.forms = Forms(pair, lock)
+        self.forms = Forms(pair)
         self._pair_up()
         pair.quiet = pair.written.isdisjoint(self.old.content)
 
@@ -271,7 +307,7 @@ class Difference:
                 if not self._equal_note(one, other):
                     yield self._annotation("annotation-changed", page, self.new, other)
             for other in matched.come:
-                if not self._is_field(self.new, other):
+                if not self.forms.may_appear(other.number):
                     yield self._annotation("annotation-added", page, self.new, other)
             if matched.moved:
                 yield Change("annotation-changed", Level.ANNOTATION, page, "Annots")

@@ -97,8 +97,9 @@ class Document:
         self.latest = len(self.file.revisions) - 1
         self.encrypted = self._unlock()
         self.views: dict[int, object] = {}
-        """What `changes` keeps of each revision."""
+        self.differences: dict[tuple[int, int], object] = {}
         self.steps: object = None
+        """These three are what `changes` keeps of the document, so that no two signatures ask for the same."""
 
     @staticmethod
     def open(data: bytes) -> Document:
@@ -320,6 +321,20 @@ class Document:
             tuple(text(one) for one in each if isinstance(one, bytes)),
         )
 
+    @cached_property
+    def usage_rights(self) -> frozenset[tuple[int, ...]]:
+        """The `/ByteRange` of each usage rights signature, which no form field lists (ISO 32000-1 clause 12.8.2.3)."""
+        found: set[tuple[int, ...]] = set()
+        for revision in range(len(self.revisions)):
+            catalog = self.file.catalog(revision)
+            permissions = self.file.get(catalog.get("Perms"), revision) if isinstance(catalog, dict) else None
+            for key in ("UR", "UR3"):
+                value = self.file.get(permissions.get(key), revision) if isinstance(permissions, dict) else None
+                numbers = self.file.get(value.get("ByteRange"), revision) if isinstance(value, dict) else None
+                if isinstance(numbers, list) and all(type(one) is int for one in numbers[:5]):
+                    found.add(tuple(numbers[:5]))
+        return frozenset(found)
+
     # --- validation data -----------------------------------------------------------------------------------------
 
     @cached_property
@@ -410,7 +425,7 @@ def fields(file: File, revision: int) -> Iterator[Field]:
 
     def fresh(kids: list[Value]) -> list[Value]:
         once: list[Value] = []
-        for raw in kids[: MOST_FIELDS + 1]:
+        for raw in kids:
             if isinstance(raw, Ref):
                 if raw.number in seen:
                     continue
@@ -441,6 +456,8 @@ def fields(file: File, revision: int) -> Iterator[Field]:
         inside = number if number is not None else holder
         yield Field(name or f"#{count + 1}", entry, kind, number, inside, parent, named)
         kids = file.get(entry.get("Kids"), revision)
-        if isinstance(kids, list) and depth < MOST_DEPTH:
+        if isinstance(kids, list) and depth >= MOST_DEPTH:
+            file.complain("form nested too deeply")
+        elif isinstance(kids, list):
             stack.extend((name, kind, kid, inside, count, depth + 1) for kid in fresh(kids))
         count += 1

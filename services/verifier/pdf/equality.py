@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from services.verifier.pdf.syntax import Misformed, Name, Ref, Stream, Value
-from services.verifier.pdf.view import View
+from services.verifier.pdf.view import Endless, View
 
 MOST_STEPS = 3_000_000
 """More comparisons than this for one file are not made."""
 _CODING = frozenset({"Length", "Filter", "DecodeParms", "DL"})
-
-
-class Endless(Exception):
-    """Comparing would take more steps than the limit."""
 
 
 class Steps:

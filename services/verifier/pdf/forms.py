@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
-from services.verifier.pdf.document import Field, FieldLock
+from services.verifier.pdf.document import Field
 from services.verifier.pdf.equality import Pair, same_scalar
-from services.verifier.pdf.syntax import Ref, Value
+from services.verifier.pdf.syntax import Misformed, Ref, Stream, Value
 from services.verifier.pdf.text import text
 from services.verifier.pdf.view import FREE_IN_FIELD, View
 
@@ -21,6 +21,7 @@ _OF_VALUE = frozenset({"V", "RV", "I", "TI", "AS", "AP", "DA", "Q", "M", "MK"})
 _OF_SIGNING = _OF_VALUE | {"DR", "SV", "Lock", "P", "TU"}
 """Entries that may come with a signature into an empty field."""
 _ACTIONS = ("A", "AA")
+_SHOWN = frozenset({"V", "AP", "Rect", "Subtype"})
 
 
 class Level(IntEnum):
@@ -42,17 +43,17 @@ class Change:
     level: Level
     page: int | None = None
     detail: str = ""
-    why: str = "not-proven-harmless"
+    field: str | None = None
+    """The fully qualified name of the field that it concerns."""
     replaces: bool = False
-    """Whether it replaces a form value that the signer saw: only a certifier's permission allows that."""
+    """Whether it replaces a form value that was there: only a certifier's permission allows that."""
 
 
 class Forms:
     """The forms of two revisions side by side."""
 
-    def __init__(self, pair: Pair, lock: FieldLock | None) -> None:
+    def __init__(self, pair: Pair) -> None:
         self.pair = pair
-        self.lock = lock
         self.partners: dict[FieldKey, FieldKey] = {}
         self._match()
 
@@ -99,6 +100,21 @@ class Forms:
             field.number for field in self.added.values() if field.number is not None and field.kind == "Sig"
         )
 
+    def may_appear(self, number: int | None) -> bool:
+        """Whether a widget that stands on a page now and did not before belongs to a new field, or to one just signed.
+
+        The widget of an older field that nobody saw may cover what was signed.
+        """
+        if number is None or number not in self.pair.new.field_numbers:
+            return False
+        key = self.pair.new.field_numbers[number]
+        former = next((one for one, partner in self.partners.items() if partner == key), None)
+        if former is None:
+            return True
+        old, new = self.pair.old.fields[former], self.pair.new.fields[key]
+        signed_now = self.pair.new.get(self._value(self.pair.new, new)) is not None
+        return old.kind == "Sig" and signed_now and self.pair.old.get(self._value(self.pair.old, old)) is None
+
     def changes(self) -> Iterator[Change]:
         """Everything that happened to the form's fields. Raises Endless after too many steps."""
         pair = self.pair
@@ -126,16 +142,12 @@ class Forms:
             number = parent.get("Parent") if isinstance(parent, dict) else None
         return False
 
-    def _item(self, what: str, level: Level, view: View, key: FieldKey, **more: object) -> Change:
+    def _item(self, what: str, level: Level, view: View, key: FieldKey, replaces: bool = False) -> Change:
         field = view.fields[key]
         page = view.page_of.get(field.number) if field.number is not None else None
         if page is None:
             page = self._page_of_kids(view, field)
-        name = field.name
-        why = "not-proven-harmless"
-        if self.lock is not None and level > Level.ALWAYS and self.lock.locks(name):
-            level, why = Level.NEVER, "field-locked"
-        return Change(what, level, page, name[:80], why=why, replaces=bool(more.get("replaces")))
+        return Change(what, level, page, field.name[:80], field.name, replaces)
 
     @staticmethod
     def _page_of_kids(view: View, field: Field) -> int | None:
@@ -150,7 +162,7 @@ class Forms:
     def _added(self, key: FieldKey, field: Field) -> Iterator[Change]:
         pair = self.pair
         kids = pair.new.get(field.dictionary.get("Kids"))
-        if field.kind is None and isinstance(kids, list) and kids and "V" not in field.dictionary:
+        if field.kind is None and isinstance(kids, list) and kids and not _SHOWN & field.dictionary.keys():
             return  # a folder: each of its kids is looked at on its own
         if not field.named and self._parent_was_there(key[0]):
             if field.kind != "Sig" or self._was_signed(key[0]):
@@ -176,7 +188,9 @@ class Forms:
         raw = field.dictionary.get("V")
         value = pair.new.get(raw)
         if value is None:
-            yield self._item(empty, Level.FORM, pair.new, key)
+            # Without a signature nobody answers for what an appearance shows: that is an annotation.
+            level = Level.ANNOTATION if self._shows(field) else Level.FORM
+            yield self._item(empty, level, pair.new, key)
         elif not isinstance(value, dict) or (isinstance(raw, Ref) and pair.old.place(raw.number) is not None):
             # The value of another field, or an object that meant something else when the signer signed.
             yield self._item("signature-value-replaced", Level.NEVER, pair.new, key)
@@ -184,6 +198,23 @@ class Forms:
             yield self._item("document-timestamp-added", Level.ALWAYS, pair.new, key)
         else:
             yield self._item("signature-added", Level.FORM, pair.new, key)
+
+    def _shows(self, field: Field) -> bool:
+        """Whether a field without a value draws anything."""
+        view = self.pair.new
+        kids = view.get(field.dictionary.get("Kids"))
+        for one in [field.dictionary, *(view.get(kid) for kid in (kids[:50] if isinstance(kids, list) else ()))]:
+            looks = view.get(one.get("AP")) if isinstance(one, dict) and has_area(view, one) else None
+            drawn = view.get(looks.get("N")) if isinstance(looks, dict) else None
+            if isinstance(drawn, dict) or (isinstance(drawn, Stream) and not self._blank(drawn)):
+                return True
+        return False
+
+    def _blank(self, stream: Stream) -> bool:
+        try:
+            return not self.pair.new.file.decoded(stream, self.pair.new.revision).strip()
+        except Misformed:
+            return False
 
     def _visible(self, field: Field) -> bool:
         view = self.pair.new
@@ -233,8 +264,6 @@ class Forms:
             return pair.new.get(b) == "Annot" if a is None else same_scalar(pair.old.get(a), pair.new.get(b))
         if entry == "P" and a is None:
             return True
-        if entry == "Parent" and isinstance(a, Ref) and isinstance(b, Ref):
-            return pair.partners.get(a.number) == b.number
         return pair.equal(a, b, set(), quiet=pair.quiet and entry not in FREE_IN_FIELD)
 
     def _bits(self, a: Value, b: Value, free: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -83,6 +84,7 @@ class File:
         self.shift = max(data.find(b"%PDF-", 0, 1024), 0)
         self._values: dict[Place, Value] = {}
         self._opened: set[int] = set()
+        self._ends: list[int] | None = None
         self._packs: dict[int, tuple[bytes, list[tuple[int, int]]]] = {}
         self._found: dict[int, list[int]] | None = None
         self._states: list[list[Section]] = []
@@ -195,8 +197,8 @@ class File:
                     trailer |= {k: v for k, v in self._states[-1][0].trailer.items() if k in ("Root", "Encrypt", "ID")}
                 self._states.append([rebuilt(start, end, trailer, entries)])
             start = end
-        while self._states and not isinstance(self.catalog(len(self._states) - 1), dict):
-            if not self._guess_catalog():
+        while not self._states or not isinstance(self.catalog(len(self._states) - 1), dict):
+            if not self._states or not self._guess_catalog():
                 raise Unreadable("pdf-unreadable", fault=why[:80])
 
     def _guess_catalog(self) -> bool:
@@ -299,19 +301,37 @@ class File:
         if entry is None or entry[0] == FREE:
             return None
         if entry[0] == PLAIN:
-            return entry[1] + (0 if self.rebuilt else self.shift)
+            return entry[1]
         holder = self._entry(entry[1], revision)
-        if holder is None or holder[0] != PLAIN:
-            return None
-        return (holder[1] + (0 if self.rebuilt else self.shift), entry[2])
+        return (holder[1], entry[2]) if holder is not None and holder[0] == PLAIN else None
 
     def _entry(self, number: int, revision: int) -> Entry | None:
+        """The newest entry, its offset counted from the first byte of the file."""
+        shift = 0 if self.rebuilt else self.shift
         for index in range(revision, -1, -1):
             for section in self._states[index]:
                 found = section.entry(number)
-                if found is not None:
+                if found is None:
+                    continue
+                if found[0] != PLAIN:
                     return found
+                offset = found[1] + shift
+                if offset >= self._end(index):
+                    # It was not there yet when this revision ended, and so it is not what a signer signed.
+                    self.complain(f"object {number}: beyond its revision")
+                    return None
+                return (PLAIN, offset, found[2])
         return None
+
+    def _end(self, index: int) -> int:
+        return max(section.end for section in self._states[index])
+
+    def _limit(self, offset: int) -> int:
+        """Where the revision ends in whose bytes an offset lies: no object of it reaches further."""
+        if self._ends is None or len(self._ends) != len(self._states):
+            self._ends = sorted(self._end(index) for index in range(len(self._states)))
+        at = bisect_right(self._ends, offset)
+        return self._ends[at] if at < len(self._ends) else len(self.data)
 
     def get(self, value: Value, revision: int) -> Value:
         """The value itself, or what it refers to as a revision sees it; null for what is not defined (7.3.10).
@@ -359,6 +379,9 @@ class File:
                 if length != claimed:
                     self.complain(f"object {number}: length of a stream")
                 value = Stream(value, data, start, length)
+                end = start + length
+        if end > self._limit(offset):
+            raise Misformed("reaches beyond its revision")
         if self.key is not None and number != self.encrypt_number:
             value = self.key.strings(value, number, begin[1])
             if isinstance(value, Stream):
@@ -368,7 +391,7 @@ class File:
     def _elsewhere(self, number: int, revision: int) -> int:
         """The last object of this number before the revision's end: its cross-reference entry is wrong."""
         self.complain(f"object {number}: offset")
-        end = max(section.end for section in self._states[revision])
+        end = self._end(revision)
         offsets = [offset for offset in self._scan().get(number, ()) if offset < end]
         if not offsets:
             raise Misformed("no object")

@@ -12,16 +12,21 @@ from services.verifier.pdf.syntax import Ref, Stream, Value
 
 MOST_PAGES = 50_000
 MOST_TREE = 64
-"""Page trees deeper than this are cut; their pages then differ from any other's."""
 MOST_ANNOTATIONS = 20_000
+MOST_OBJECTS = 1_000_000
 FREE_IN_CATALOG = frozenset({"DSS", "Metadata", "Extensions", "AcroForm", "MarkInfo", "Version", "Pages"})
 """Entries of the catalog that have a rule of their own, or none because nothing of them is shown."""
 FREE_IN_TRAILER = frozenset(
-    "Root Info Prev Encrypt ID Size XRefStm Type W Index Length Filter DecodeParms AdditionalStreams DocChecksum".split()
+    "Root Info Prev Encrypt ID Size XRefStm Type W Index Length Filter DecodeParms AdditionalStreams "
+    "DocChecksum".split()
 )
 """The standard's entries, and two of a producer that may name objects which nothing defines yet."""
-FREE_IN_PAGE = frozenset({"Annots", "Parent", "Kids", "LastModified", "Metadata", "Tabs"})
+FREE_IN_PAGE = frozenset({"Annots", "Kids", "LastModified", "Metadata", "Tabs"})
 FREE_IN_FIELD = frozenset({"V", "AP", "Kids", "Parent"})
+
+
+class Endless(Exception):
+    """The document is so large or so deep that comparing its revisions would not end in time."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +88,14 @@ class View:
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
-        """The page tree, parents first, in order; each object once."""
+        """The page tree, parents first, in order; each object once. Raises Endless beyond the limits."""
         found: list[Node] = []
         seen: set[int] = set()
         stack: list[tuple[Value, tuple[int, ...]]] = [(self.catalog.get("Pages"), ())]
-        while stack and len(found) < MOST_PAGES:
+        while stack:
             raw, path = stack.pop()
+            if len(found) >= MOST_PAGES or len(path) > MOST_TREE:
+                raise Endless
             number = raw.number if isinstance(raw, Ref) else None
             if number is not None:
                 if number in seen:
@@ -99,8 +106,10 @@ class View:
                 continue
             kids = self.get(node.get("Kids"))
             found.append(Node(number, node, path, not isinstance(kids, list)))
-            if isinstance(kids, list) and len(path) < MOST_TREE:
-                stack.extend((kids[index], (*path, index)) for index in range(min(len(kids), MOST_PAGES) - 1, -1, -1))
+            if isinstance(kids, list):
+                if len(kids) > MOST_PAGES:
+                    raise Endless
+                stack.extend((kids[index], (*path, index)) for index in range(len(kids) - 1, -1, -1))
         return tuple(found)
 
     @cached_property
@@ -110,17 +119,23 @@ class View:
 
     @cached_property
     def annotations(self) -> tuple[tuple[Annotation, ...], ...]:
-        """The annotations of each page, in order."""
+        """The annotations of each page, in order. Raises Endless beyond the limits."""
         left = MOST_ANNOTATIONS
         result: list[tuple[Annotation, ...]] = []
         for page in self.pages:
             listed = self.get(page.dictionary.get("Annots"))
             here: list[Annotation] = []
-            for raw in listed[:left] if isinstance(listed, list) else ():
+            for raw in listed if isinstance(listed, list) else ():
                 entry = self.get(raw)
-                if isinstance(entry, dict):
-                    here.append(Annotation(raw.number if isinstance(raw, Ref) else None, entry))
+                if entry is None:
+                    continue
+                dictionary = entry.dictionary if isinstance(entry, Stream) else entry
+                if not isinstance(dictionary, dict):
+                    dictionary = {"Contents": entry}
+                here.append(Annotation(raw.number if isinstance(raw, Ref) else None, dictionary))
             left -= len(here)
+            if left < 0:
+                raise Endless
             result.append(tuple(here))
         return tuple(result)
 
@@ -211,6 +226,8 @@ class View:
             if number in seen or number in bearers:
                 continue
             seen.add(number)
+            if len(seen) > MOST_OBJECTS:
+                raise Endless
             stack.extend(self.references(number))
         return frozenset(seen)
 

@@ -20,6 +20,7 @@ _TABLE = re.compile(rb"[\0\t\n\x0c\r ]*+xref(?![0-9A-Za-z])")
 _SUBSECTION = re.compile(rb"[\0\t\n\x0c\r ]*+(\d{1,10}+)[\0\t\n\x0c\r ]++(\d{1,10}+)[\0\t\x0c ]*+(?:\r\n|\n|\r)?")
 _LINE = re.compile(rb"[\0\t\n\x0c\r ]*+(\d{1,12}+)[\0\t\n\x0c\r ]++(\d{1,6}+)[\0\t\n\x0c\r ]++([nf])(?![0-9A-Za-z])")
 _TRAILER = re.compile(rb"[\0\t\n\x0c\r ]*+(?:%[^\r\n]*+[\0\t\n\x0c\r ]*+)*+trailer(?=[\0\t\n\x0c\r <%])")
+_NEARBY = re.compile(rb"(?<![a-z])xref(?![0-9A-Za-z])|(?<![0-9])\d{1,10} \d{1,5} obj(?![0-9A-Za-z])")
 _LINE_BYTES = b"0123456789 \r\nnf"
 
 
@@ -126,10 +127,15 @@ def read_section(data: bytes, claimed: int, shift: int, budget: Budget) -> Secti
     at = claimed + shift
     if not 0 <= at < len(data):
         raise Misformed("cross-reference section outside the file")
+    off = not is_section(data, at)
+    if off:
+        at = _nearby(data, at)
     found = _TABLE.match(data, at)
+    section = _stream_section(data, claimed, at, budget) if found is None else _table(data, claimed, at, found.end())
+    if off:
+        section.complaints.append("offset of a cross-reference section")
     if found is None:
-        return _stream_section(data, claimed, at, budget)
-    section = _table(data, claimed, at, found.end())
+        return section
     where = section.trailer.get("XRefStm")
     if type(where) is int:
         try:
@@ -137,6 +143,12 @@ def read_section(data: bytes, claimed: int, shift: int, budget: Budget) -> Secti
         except Misformed as fault:
             section.complaints.append(f"XRefStm: {fault}")
     return section
+
+
+def _nearby(data: bytes, at: int) -> int:
+    """Where a section begins a few bytes before or after a wrong offset; producers miscount line ends."""
+    near = _NEARBY.search(data, max(at - 24, 0), at + 24)
+    return at if near is None else near.start()
 
 
 def _table(data: bytes, claimed: int, offset: int, at: int) -> Section:
@@ -167,7 +179,27 @@ def _table(data: bytes, claimed: int, offset: int, at: int) -> Section:
     if not isinstance(trailer, dict):
         raise Misformed("no trailer dictionary")
     section.trailer = trailer
+    _once(section)
     return section
+
+
+def _once(section: Section) -> None:
+    """Refuse a section that says two things of one object: readers would not agree on which holds."""
+    last: _Lines | _Columns | None = None
+    for run in sorted((one for one in section.runs if not isinstance(one, _Loose)), key=lambda one: one.first):
+        if last is not None and run.first < last.first + last.count:
+            both = range(run.first, min(last.first + last.count, run.first + run.count))
+            if any(run.entry(number) != last.entry(number) for number in both):
+                raise Misformed("an object number twice")
+        if last is None or run.first + run.count > last.first + last.count:
+            last = run
+    for table in section.runs:
+        if not isinstance(table, _Loose):
+            continue
+        for number, entry in table.entries.items():
+            others = (one for one in section.runs if one is not table and one.first <= number < one.first + one.count)
+            if any(one.entry(number) not in (None, entry) for one in others):
+                raise Misformed("an object number twice")
 
 
 def _is_plain(block: bytes) -> bool:
@@ -240,6 +272,7 @@ def _stream_section(data: bytes, claimed: int, at: int, budget: Budget) -> Secti
         if count:
             section.runs.append(_Columns(first, count, decoded, place, columns))
         place += size * count
+    _once(section)
     return section
 
 
