@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import IntEnum, StrEnum
+from pathlib import Path
 from typing import Any
 
 from domain.activation import Purpose
 from events.contract import Placement
 from events.errors import Refused, Unavailable
 from events.values import BaselineLevel, ContractId, CredentialId, Digest, IdentityId, KeyAlgorithm, Slot
+
+Octets = bytes | bytearray | memoryview
 
 MESSAGE_DIGEST_ATTRIBUTE = bytes.fromhex("06092a864886f70d01090431220420")
 """DER of a CMS message-digest attribute up to its 32 octets of SHA-256 (RFC 5652 clause 11.2)."""
@@ -145,19 +148,48 @@ def _not_permitted(code: str, found: str, expected: str) -> Refused:
     )
 
 
+class Passed:
+    """SHA-256 of octets as they went by: what it says can only come from having seen them, however many they were."""
+
+    __slots__ = ("_state", "size")
+
+    def __init__(self, data: Octets = b"") -> None:
+        self._state = hashlib.sha256(data)
+        self.size = len(data)
+
+    def take(self, data: Octets) -> Passed:
+        """See more octets; itself."""
+        self._state.update(data)
+        self.size += len(data)
+        return self
+
+    def fork(self) -> Passed:
+        """Another that has seen the same and goes its own way."""
+        other = Passed.__new__(Passed)
+        other._state, other.size = self._state.copy(), self.size
+        return other
+
+    def digest(self) -> bytes:
+        """The 32 octets."""
+        return self._state.digest()
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A revision that waits for its signature: its bytes, the hole for `/Contents`, the attributes to sign (DER)."""
+    """A revision that waits for its signature: the base as it went by, what was added to it, the hole for `/Contents`
+    (octets of the whole file), the attributes to sign (DER).
+    """
 
-    revision: bytes | memoryview
+    base: Passed
+    added: bytes | bytearray | memoryview
     gap: tuple[int, int]
     attributes: bytes
 
     def document_digest(self) -> bytes:
         """SHA-256 over everything but the hole (ISO 32000-2 clause 12.8.1, ByteRange)."""
-        state = hashlib.sha256(memoryview(self.revision)[: self.gap[0]])
-        state.update(memoryview(self.revision)[self.gap[1] :])
-        return state.digest()
+        start, end = (place - self.base.size for place in self.gap)
+        view = memoryview(self.added)
+        return self.base.fork().take(view[:start]).take(view[end:]).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +215,12 @@ class Redemption:
         Raises:
             Refused: the prepared revision is not an addition to the base, or the attributes speak of other bytes.
         """
-        view = memoryview(prepared.revision)
-        begins = hashlib.sha256(view[: self.base_size]).digest()
-        if len(view) <= self.base_size or prepared.gap[0] < self.base_size or begins != self.base.raw:
+        start, end = prepared.gap
+        if (
+            prepared.base.size != self.base_size
+            or prepared.base.digest() != self.base.raw
+            or not self.base_size <= start < end <= self.base_size + len(prepared.added)
+        ):
             raise Refused(
                 "not-what-was-authorised",
                 found="a revision that does not begin with the authorised one",
@@ -461,12 +496,21 @@ class Token:
 # --- the order to the PDF writer -----------------------------------------------------------------------------------
 
 
+class Certify(IntEnum):
+    """What a certification signature lets others do afterwards (ISO 32000-2 table 257, P)."""
+
+    NOTHING = 1
+    FORMS = 2
+    ANNOTATIONS = 3
+
+
 @dataclass(frozen=True, slots=True)
 class SigningOrder:
     """What the PDF writer is to make. `chain` is DER, the signer's certificate first; times carry an offset.
 
     `field` names the PDF signature field; an empty field of that name is filled, else one is made. `index` is the
     slot's place among all and decides the stamp's default position. `stamped` False gives an invisible field.
+    `certify` makes it a certification signature, which only the first of a document may be.
     """
 
     redemption: Redemption
@@ -478,13 +522,35 @@ class SigningOrder:
     placement: Placement | None = None
     reason: str | None = None
     stamped: bool = True
+    certify: Certify | None = None
+
+
+class WrittenBy(StrEnum):
+    """Which of the two writers made a revision."""
+
+    FAST = "fast"
+    PYHANKO = "pyhanko"
 
 
 @dataclass(frozen=True, slots=True)
 class SignedRevision:
-    """The released bytes and what the self-check saw in them."""
+    """The released bytes and what the self-check saw in them; `declined` is why the fast writer left it, if it did."""
 
     pdf: bytes
+    digest: Digest
+    field: str
+    level: BaselineLevel
+    signed_at: datetime
+    written_by: WrittenBy
+    declined: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedFile:
+    """A released file, its size in octets, and what the self-check saw in it."""
+
+    path: Path
+    size: int
     digest: Digest
     field: str
     level: BaselineLevel
@@ -535,22 +601,23 @@ def cells(page_width: float, page_height: float) -> tuple[Box, ...]:
 
 
 def default_place(
-    index: int, pages: Sequence[tuple[float, float]], taken: Callable[[int], Sequence[Box]] = lambda _: ()
+    index: int, pages: Iterable[tuple[float, float]], taken: Callable[[int], Sequence[Box]] = lambda _: ()
 ) -> tuple[int, Box] | None:
-    """Page (1 is the first) and box of the `index`-th stamp: the last page's cells, then those of the page before it.
+    """Page and box of the `index`-th stamp: the last page's cells, then those of the page before it.
 
-    A cell that overlaps what `taken` says of its page is passed over for the next. None when every cell of every page
-    is taken: such a signature has no stamp.
+    `pages` are sizes from the last page to the first, looked at as far as needed; pages are counted that way, the last
+    is 0. A cell that overlaps what `taken` says of its page is passed over for the next. None when every cell of every
+    page is taken: such a signature has no stamp.
     """
-    for number in range(len(pages), 0, -1):
-        places = cells(*pages[number - 1])
+    for back, size in enumerate(pages):
+        places = cells(*size)
         if index >= len(places):
             index -= len(places)
             continue
-        others = taken(number)
+        others = taken(back)
         for place in places[index:]:
             if not any(place.overlaps(other) for other in others):
-                return number, place
+                return back, place
         index = 0
     return None
 

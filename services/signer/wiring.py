@@ -29,7 +29,7 @@ from services.signer.adapters.batch_store import SqlLedgers
 from services.signer.adapters.chains import load_anchors
 from services.signer.adapters.csc_store import SqlBooks
 from services.signer.adapters.file_keys import FileKeys
-from services.signer.adapters.pyhanko_writer import PyhankoWriter
+from services.signer.adapters.pades_writer import EitherWriter
 from services.signer.adapters.status import OnlineStatus
 from services.signer.adapters.tsa import Rfc3161Authority
 from services.signer.batch.handlers import Press, pressing
@@ -148,7 +148,7 @@ def build(
         platform.outbound, settings.authority_jwks or settings.authority.rstrip("/") + "/jwks.json", platform.clock
     )
     permits = SignedActivations(jwks, platform.database, issuer=settings.authority, audience=settings.audience)
-    writer = PyhankoWriter(vault, authority, status)
+    writer = EitherWriter(vault, authority, status)
     signing = Signing(platform, permits, status, writer, settings.least_auth_level)
     server = Server(
         clients={client.id: client for client in settings.csc_clients},

@@ -32,7 +32,7 @@ from services.runtime.jwks import Jwks
 from services.signer.adapters.activations import SignedActivations
 from services.signer.adapters.batch_store import SqlLedgers
 from services.signer.adapters.file_keys import FileKeys
-from services.signer.adapters.pyhanko_writer import PyhankoWriter
+from services.signer.adapters.pades_writer import EitherWriter
 from services.signer.adapters.status import OnlineStatus
 from services.signer.adapters.tsa import Rfc3161Authority
 from services.signer.batch.handlers import Press
@@ -195,7 +195,7 @@ async def test_a_crash_at_any_step_leads_to_one_signature(world, tmp_path):
         ledgers=SqlLedgers(platform.database),
         approvals=SignedActivations(jwks, platform.database, issuer=world.base, audience="antin"),
         status=status,
-        writer=PyhankoWriter(keys, authority, status),
+        writer=EitherWriter(keys, authority, status),
         vault=platform.blobs,
         clock=platform.clock,
         owner="first",

@@ -30,7 +30,7 @@ from services.runtime.clock import SystemClock
 from services.runtime.outbound import Outbound
 from services.signer.adapters.chains import load_anchors
 from services.signer.adapters.file_keys import FileKeys
-from services.signer.adapters.pyhanko_writer import PyhankoWriter
+from services.signer.adapters.pades_writer import EitherWriter
 from services.signer.adapters.status import OnlineStatus
 from services.signer.adapters.tsa import Rfc3161Authority
 from services.signer.model import SigningAlgorithm
@@ -48,7 +48,7 @@ async def lab(tmp_path):
         keys = FileKeys(tmp_path / "keys", SecretStr("x"))
         status = OnlineStatus(outbound, anchors, SystemClock())
         authority = Rfc3161Authority(outbound, world.urls.tsa, anchors, SystemClock(), skew=timedelta(seconds=60))
-        yield world, keys, status, PyhankoWriter(keys, authority, status)
+        yield world, keys, status, EitherWriter(keys, authority, status)
 
 
 async def enrol(world, keys, profile, algorithm):

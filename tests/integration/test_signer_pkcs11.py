@@ -15,7 +15,7 @@ from pkcs11.exceptions import AttributeSensitive, PinLocked, PKCS11Error
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import pdfs
-from signer_world import Desk, PyhankoWriter, desk
+from signer_world import Desk, EitherWriter, desk
 
 from events.errors import Malformed, Refused, Unavailable
 from events.values import BaselineLevel, CredentialId
@@ -236,7 +236,7 @@ async def test_a_key_that_was_not_made_here_is_left_alone(keys):
 
 
 async def at_the_token(at: Desk, keys: Pkcs11Keys) -> Desk:
-    return Desk(at.world, at.outbound, keys, at.status, at.authority, PyhankoWriter(keys, at.authority, at.status))
+    return Desk(at.world, at.outbound, keys, at.status, at.authority, EitherWriter(keys, at.authority, at.status))
 
 
 @pytest.mark.parametrize("algorithm", list(SigningAlgorithm))

@@ -35,7 +35,7 @@ from services.runtime.blobs import Blobs
 from services.runtime.database import Database
 from services.runtime.settings import from_environment
 from services.signer.adapters import store
-from services.signer.adapters.pyhanko_writer import PyhankoWriter
+from services.signer.adapters.pades_writer import EitherWriter
 from services.signer.settings import SignerSettings
 
 
@@ -269,7 +269,7 @@ CRASHES = ["before the key", "after the key", "after the artefact", "before the 
 async def test_a_crash_anywhere_gives_the_same_outcome(world, tmp_path, monkeypatch, point):
     """crash-safety.md: at most one visible signature per slot, none lost, whatever dies when."""
     crashed = asyncio.Event()
-    sign = PyhankoWriter.sign
+    sign = EitherWriter.sign
     publish = Blobs.publish
     redeem = store.redeem
     signed: list[Digest] = []
@@ -308,7 +308,7 @@ async def test_a_crash_anywhere_gives_the_same_outcome(world, tmp_path, monkeypa
 
     note = store.SqlSlots.note_signed
     monkeypatch.setattr(store, "redeem", broken_redeem)
-    monkeypatch.setattr(PyhankoWriter, "sign", broken_sign)
+    monkeypatch.setattr(EitherWriter, "sign", broken_sign)
     monkeypatch.setattr(Blobs, "publish", broken_publish)
     monkeypatch.setattr(store.SqlSlots, "note_signed", broken_note)
     async with house(world, tmp_path) as at:

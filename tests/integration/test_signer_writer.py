@@ -21,7 +21,8 @@ from events.errors import Refused
 from events.values import BaselineLevel
 from services.signer.adapters import inspection
 from services.signer.adapters.documents import open_for_update
-from services.signer.adapters.pages import Page, pages_of
+from services.signer.adapters.geometry import Page
+from services.signer.adapters.pages import pages_of
 from services.signer.model import Box, SigningAlgorithm
 
 
@@ -198,7 +199,7 @@ async def test_a_placement_over_another_signature_is_refused(tmp_path):
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
 def test_what_is_placed_is_displayed_there(rotation):
-    page = Page(None, -20.0, 30.0, 580.0, 430.0, rotation, 2.0)
+    page = Page(3, 0, -20.0, 30.0, 580.0, 430.0, rotation, 2.0)
     box = Box(60, 50, 150, 70)
     found = page.displayed(page.place(box))
     assert (found.x, found.y, found.width, found.height) == pytest.approx((60, 50, 150, 70))

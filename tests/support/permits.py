@@ -7,7 +7,14 @@ import uuid
 from datetime import UTC, datetime
 
 from events.values import ContractId, CredentialId, Digest, Slot
-from services.signer.model import MESSAGE_DIGEST_ATTRIBUTE, Prepared, RedeemedPermit, Redemption, SigningAlgorithm
+from services.signer.model import (
+    MESSAGE_DIGEST_ATTRIBUTE,
+    Passed,
+    Prepared,
+    RedeemedPermit,
+    Redemption,
+    SigningAlgorithm,
+)
 
 
 def permit(credential: CredentialId, algorithm: SigningAlgorithm, *, tail: bytes = b"tail") -> RedeemedPermit:
@@ -24,4 +31,4 @@ def permit(credential: CredentialId, algorithm: SigningAlgorithm, *, tail: bytes
         base=Digest.of(base),
         base_size=len(base),
         redeemed_at=datetime(2026, 11, 24, tzinfo=UTC),
-    ).permit(Prepared(base + b"<00>" + tail, (4, 8), MESSAGE_DIGEST_ATTRIBUTE + digest))
+    ).permit(Prepared(Passed(base), b"<00>" + tail, (4, 8), MESSAGE_DIGEST_ATTRIBUTE + digest))

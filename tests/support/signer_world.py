@@ -31,7 +31,7 @@ from events.values import BaselineLevel, ContractId, CredentialId, Digest, Ident
 from services.runtime.clock import SystemClock
 from services.runtime.outbound import Outbound
 from services.signer.adapters.file_keys import FileKeys
-from services.signer.adapters.pyhanko_writer import PyhankoWriter
+from services.signer.adapters.pades_writer import EitherWriter
 from services.signer.adapters.status import OnlineStatus
 from services.signer.adapters.tsa import Rfc3161Authority
 from services.signer.model import Redemption, SigningAlgorithm, SigningOrder
@@ -479,7 +479,7 @@ class Desk:
     keys: FileKeys
     status: OnlineStatus
     authority: Rfc3161Authority
-    writer: PyhankoWriter
+    writer: EitherWriter
 
     async def party(
         self,
@@ -527,6 +527,6 @@ async def desk(tmp_path: Path, *, timeout: float = 5.0, **world: Any) -> AsyncIt
             keys = FileKeys(tmp_path / "keys", SecretStr("correct horse"))
             status = OnlineStatus(outbound, anchors, clock, timeout=timeout)
             authority = Rfc3161Authority(outbound, outside.base + "/tsa", anchors, clock, timeout=timeout)
-            yield Desk(outside, outbound, keys, status, authority, PyhankoWriter(keys, authority, status))
+            yield Desk(outside, outbound, keys, status, authority, EitherWriter(keys, authority, status))
     finally:
         await runner.cleanup()

@@ -18,6 +18,7 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.fields import enumerate_sig_fields
 
 from events.errors import Refused
+from services.signer.adapters.geometry import Page
 from services.signer.adapters.pages import look
 
 LIBRARY_FAULTS = (
@@ -219,9 +220,7 @@ def top_names(fields: generic.ArrayObject) -> set[str]:
     return names
 
 
-def add_field(
-    writer: Revision, name: str, page: generic.Reference, rect: tuple[float, ...]
-) -> generic.DictionaryObject:
+def add_field(writer: Revision, name: str, page: Page, rect: tuple[float, ...]) -> generic.DictionaryObject:
     """Make a signature field that is its own widget on a page; an all-zero rectangle makes it invisible.
 
     Flags are Print and Locked: PDF/A wants the one, nobody should move the other (ISO 19005-3 clause 6.3.2).
@@ -235,13 +234,13 @@ def add_field(
             pdf_name("/Subtype"): pdf_name("/Widget"),
             pdf_name("/F"): generic.NumberObject(132),
             pdf_name("/Rect"): generic.ArrayObject([generic.FloatObject(f"{v:.3f}") for v in rect]),
-            pdf_name("/P"): generic.IndirectObject(page.idnum, page.generation, writer),
+            pdf_name("/P"): generic.IndirectObject(page.number, page.generation, writer),
         }
     )
     reference = writer.add_object(field)
     fields.append(reference)
     writer.update_container(fields)
-    content = generic.IndirectObject(page.idnum, page.generation, writer).get_object()
+    content = content_of(writer, page)
     if isinstance(look(content, "/Annots"), generic.ArrayObject):
         content["/Annots"].append(reference)
         writer.update_container(content["/Annots"])
@@ -249,6 +248,11 @@ def add_field(
         content[pdf_name("/Annots")] = generic.ArrayObject([reference])
         writer.update_container(content)
     return field
+
+
+def content_of(writer: Revision, page: Page) -> Any:
+    """The page's dictionary."""
+    return generic.IndirectObject(page.number, page.generation, writer).get_object()
 
 
 def flag_signatures(writer: Revision) -> None:

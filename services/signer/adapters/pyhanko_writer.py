@@ -33,15 +33,18 @@ from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from events.errors import AntinError, Refused, Unavailable
 from events.values import BaselineLevel, Digest
-from services.signer.adapters import documents, inspection, stamps
-from services.signer.adapters.pages import Page, look, pages_of
+from services.signer.adapters import documents, inspection, pyhanko_stamp, stamps
+from services.signer.adapters.geometry import Page
+from services.signer.adapters.pages import look, pages_of
 from services.signer.model import (
     Box,
     Evidence,
+    Passed,
     Prepared,
     Redemption,
     SignedRevision,
     SigningOrder,
+    WrittenBy,
     default_place,
     within,
 )
@@ -134,7 +137,7 @@ class PyhankoWriter:
         await asyncio.to_thread(
             inspection.inspect, output, pdf, field=order.field, certificate=order.chain[0], level=order.level
         )
-        return SignedRevision(output, Digest.of(output), order.field, order.level, order.signed_at)
+        return SignedRevision(output, Digest.of(output), order.field, order.level, order.signed_at, WrittenBy.PYHANKO)
 
     async def _signature(self, pdf: bytes, order: SigningOrder, *, stamped_time: bool) -> tuple[bytes, bytes, Evidence]:
         """The signed revision, the `/Contents` in it with its padding, the timestamp authority's material."""
@@ -226,11 +229,9 @@ class KeyStoreSigner(Signer):
                 expected="one signature over a SHA-256 digest",
                 remedy="report this as a fault of the PDF writer",
             )
-        view = self._opened.output.getbuffer()
-        try:
-            permit = self._redemption.permit(Prepared(view, self._opened.gap, data))
-        finally:
-            view.release()
+        size = self._redemption.base_size
+        with self._opened.output.getbuffer() as view, view[:size] as base, view[size:] as added:
+            permit = self._redemption.permit(Prepared(Passed(base), added, self._opened.gap, data))
         asked: Future[bytes] = asyncio.run_coroutine_threadsafe(self._keys.sign(permit), self._loop)
         return await asyncio.wrap_future(asked)
 
@@ -259,15 +260,15 @@ def _prepare_signature(pdf: bytes, order: SigningOrder, room: int) -> _Open:
     pages = pages_of(writer)
     existing = documents.empty_field(writer, order.field)
     if existing is None:
-        place = _place(order, pages) if order.stamped else None
+        place = _place(writer, order, pages) if order.stamped else None
         page = pages[place[0] - 1] if place else pages[-1]
         rect: tuple[float, ...] = page.place(place[1]) if place else NOWHERE
-        field = documents.add_field(writer, order.field, page.ref, rect)
+        field = documents.add_field(writer, order.field, page, rect)
         widget = field
     else:
         field = existing.get_object()
         widget = get_single_field_annot(field)
-        page = _page_of(widget, pages)
+        page = _page_of(writer, widget, pages)
         rect = tuple(float(value) for value in look(widget, "/Rect", NOWHERE))
         writer.update_container(field)
         writer.update_container(widget)
@@ -280,14 +281,17 @@ def _prepare_signature(pdf: bytes, order: SigningOrder, room: int) -> _Open:
     return _write(writer, field, signature)
 
 
-def _place(order: SigningOrder, pages: list[Page]) -> tuple[int, Box] | None:
+def _place(writer: documents.Revision, order: SigningOrder, pages: list[Page]) -> tuple[int, Box] | None:
     """Page number and box of the stamp, as ordered or by default.
 
     Raises:
         Refused: the order names a page that is not there, or a box outside it.
     """
     if order.placement is None:
-        return default_place(order.index, [page.size for page in pages], lambda n: _taken(pages[n - 1]))
+        found = default_place(
+            order.index, (page.size for page in reversed(pages)), lambda back: _taken(writer, pages[-1 - back])
+        )
+        return (len(pages) - found[0], found[1]) if found else None
     if order.placement.page > len(pages):
         raise Refused(
             "placement-page",
@@ -297,7 +301,7 @@ def _place(order: SigningOrder, pages: list[Page]) -> tuple[int, Box] | None:
         )
     page = pages[order.placement.page - 1]
     box = within(order.placement, *page.size)
-    if any(box.overlaps(other) for other in _taken(page)):
+    if any(box.overlaps(other) for other in _taken(writer, page)):
         raise Refused(
             "placement-taken",
             found="a box over another signature, form field or annotation",
@@ -307,9 +311,9 @@ def _place(order: SigningOrder, pages: list[Page]) -> tuple[int, Box] | None:
     return order.placement.page, box
 
 
-def _taken(page: Page) -> list[Box]:
+def _taken(writer: documents.Revision, page: Page) -> list[Box]:
     """Where the page shows annotations already, as displayed."""
-    content: Any = page.ref.get_object()
+    content = documents.content_of(writer, page)
     boxes = []
     for item in look(content, "/Annots", ()):
         annotation = item.get_object()
@@ -320,17 +324,17 @@ def _taken(page: Page) -> list[Box]:
     return boxes
 
 
-def _page_of(widget: generic.DictionaryObject, pages: list[Page]) -> Page:
+def _page_of(writer: documents.Revision, widget: generic.DictionaryObject, pages: list[Page]) -> Page:
     """The page a widget of the file itself is on: as it says, or as the pages say, or the last."""
     try:
         named = widget.raw_get("/P")
     except KeyError:
         named = None
     for page in pages:
-        if isinstance(named, generic.IndirectObject) and named.reference.idnum == page.ref.idnum:
+        if isinstance(named, generic.IndirectObject) and named.reference.idnum == page.number:
             return page
     for page in pages:
-        content: Any = page.ref.get_object()
+        content = documents.content_of(writer, page)
         annotations = look(content, "/Annots", ())
         if any(item.get_object() is widget for item in annotations):
             return page
@@ -349,7 +353,7 @@ def _stamp(
         wide, high = high, wide
     text = stamps.text_for(order.chain[0], order.signed_at, order.redemption.shown.short)
     # Drawn in points, then fitted to the rectangle by the viewer (ISO 32000-2 clause 12.5.5): right for any UserUnit.
-    form = stamps.draw(writer, text, wide * page.unit, high * page.unit, page.matrix)
+    form = pyhanko_stamp.draw(writer, text, wide * page.unit, high * page.unit, page.matrix)
     widget[pdf_name("/AP")] = generic.DictionaryObject({pdf_name("/N"): form})
     if "/AS" in widget:
         del widget["/AS"]
@@ -390,7 +394,7 @@ def _prepare_timestamp(pdf: bytes, room: int) -> _Open:
     taken = documents.top_names(fields)
     name = next(f"timestamp-{n}" for n in count(1) if f"timestamp-{n}" not in taken)
     page = pages_of(writer)[-1]
-    field = documents.add_field(writer, name, page.ref, NOWHERE)
+    field = documents.add_field(writer, name, page, NOWHERE)
     documents.flag_signatures(writer)
     return _write(writer, field, DocumentTimestamp(bytes_reserved=room))
 

@@ -1,9 +1,10 @@
 # mypy: allow-untyped-calls
-"""The visible part of a signature: Vietnamese text in an embedded font, fit for PDF/A, upright on every page."""
+"""What a stamp says, in which size and where in its box: Vietnamese text, nothing ever left out."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -13,10 +14,6 @@ from typing import Any
 
 from asn1crypto import x509 as asn1_x509
 from fontTools.ttLib import TTFont
-from pyhanko.pdf_utils import generic
-from pyhanko.pdf_utils.font.opentype import GlyphAccumulator
-from pyhanko.pdf_utils.generic import pdf_name
-from pyhanko.pdf_utils.writer import BasePdfFileWriter
 
 FONT_FILE = Path(__file__).parent.parent / "fonts" / "NotoSans-Regular.ttf"
 VIETNAM = timezone(timedelta(hours=7))
@@ -57,7 +54,7 @@ def text_for(certificate: bytes, at: datetime, mark: str) -> StampText:
 
 
 @cache
-def _font_bytes() -> bytes:
+def font_bytes() -> bytes:
     """The font without layout tables: composed Vietnamese letters need none, and reading them takes 100 ms a stamp."""
     font: Any = TTFont(BytesIO(FONT_FILE.read_bytes()), lazy=True)
     for table in ("GPOS", "GSUB", "GDEF"):
@@ -71,7 +68,7 @@ def _font_bytes() -> bytes:
 @cache
 def _measures() -> tuple[dict[int, int], int]:
     """Advance widths by code point, and units per em."""
-    font: Any = TTFont(BytesIO(_font_bytes()), lazy=True)
+    font: Any = TTFont(BytesIO(font_bytes()), lazy=True)
     widths = font["hmtx"].metrics
     return {code: widths[name][0] for code, name in font.getBestCmap().items()}, font["head"].unitsPerEm
 
@@ -117,66 +114,34 @@ def fit(paragraphs: tuple[str, ...], width: float, height: float) -> tuple[float
         size *= 0.97
 
 
-def draw(
-    writer: BasePdfFileWriter,
-    text: StampText,
-    width: float,
-    height: float,
-    matrix: tuple[int, int, int, int, int, int],
-) -> generic.IndirectObject:
-    """Add the stamp as a form XObject of `width` x `height` units; `matrix` turns it on rotated pages.
+@dataclass(frozen=True)
+class Arranged:
+    """A stamp's text in its box: where lines begin, the first baseline, the letters' size, the bar at the left."""
 
-    One calibrated grey, no transparency, the font embedded and subset with its Unicode map (ISO 19005-3 clauses
-    6.2.4, 6.2.11).
-    """
+    lines: tuple[str, ...]
+    size: float
+    x: float
+    y: float
+    bar: float
+
+    def operators(self, height: float, show: Callable[[str], bytes]) -> bytes:
+        """The content stream: one calibrated grey, no transparency (ISO 19005-3 clause 6.2.4).
+
+        `show` gives the operators that show a line in the font /F.
+        """
+        said = [
+            b"q /Grey cs 0.35 sc 0 0 %.3f %.3f re f" % (self.bar, height),
+            b"/Grey cs 0 sc BT /F %.3f Tf" % self.size,
+        ]
+        for number, line in enumerate(self.lines):
+            said.append(b"1 0 0 1 %.3f %.3f Tm %b" % (self.x, self.y - number * LEADING * self.size, show(line)))
+        return b"\n".join([*said, b"ET Q"])
+
+
+def arrange(text: StampText, width: float, height: float) -> Arranged:
+    """The text in a box of `width` x `height` units."""
     pad = min(PADDING, width * 0.05, height * 0.1)
     bar = min(BAR, pad)
     size, lines = fit(text.paragraphs(), width - 2 * pad - bar, height - 2 * pad)
-    font = GlyphAccumulator(writer, BytesIO(_font_bytes()), font_size=size)
-    font.tt.recalcTimestamp = False  # the same text gives the same bytes at any time
     block = (len(lines) - 1) * LEADING * size + (ASCENT + DESCENT) * size
-    y = height - (height - block) / 2 - ASCENT * size
-    operators = [
-        b"q /Grey cs 0.35 sc %.3f %.3f %.3f %.3f re f" % (0, 0, bar, height),
-        b"/Grey cs 0 sc BT /F %.3f Tf" % size,
-    ]
-    for number, line in enumerate(lines):
-        shaped = font.shape(line, with_actual_text=False)
-        operators.append(b"1 0 0 1 %.3f %.3f Tm %s" % (pad + bar, y - number * LEADING * size, shaped.graphics_ops))
-    operators.append(b"ET Q")
-    font.prepare_write()
-    form = generic.StreamObject(
-        {
-            pdf_name("/Type"): pdf_name("/XObject"),
-            pdf_name("/Subtype"): pdf_name("/Form"),
-            pdf_name("/BBox"): _numbers((0, 0, width, height)),
-            pdf_name("/Matrix"): _numbers(matrix),
-            pdf_name("/Resources"): generic.DictionaryObject(
-                {
-                    pdf_name("/Font"): generic.DictionaryObject({pdf_name("/F"): font.as_resource()}),
-                    pdf_name("/ColorSpace"): generic.DictionaryObject({pdf_name("/Grey"): _grey()}),
-                }
-            ),
-        },
-        stream_data=b"\n".join(operators),
-    )
-    form.compress()
-    return writer.add_object(form)
-
-
-def _grey() -> generic.ArrayObject:
-    return generic.ArrayObject(
-        [
-            pdf_name("/CalGray"),
-            generic.DictionaryObject(
-                {
-                    pdf_name("/WhitePoint"): _numbers((0.9505, 1, 1.089)),
-                    pdf_name("/Gamma"): generic.FloatObject("2.2"),
-                }
-            ),
-        ]
-    )
-
-
-def _numbers(values: tuple[float, ...]) -> generic.ArrayObject:
-    return generic.ArrayObject([generic.FloatObject(f"{value:.4f}".rstrip("0").rstrip(".")) for value in values])
+    return Arranged(tuple(lines), size, pad + bar, height - (height - block) / 2 - ASCENT * size, bar)

@@ -18,6 +18,7 @@ from events.values import BaselineLevel, ContractId, CredentialId, Digest, Ident
 from services.signer.model import (
     MESSAGE_DIGEST_ATTRIBUTE,
     Order,
+    Passed,
     Permit,
     Prepared,
     PreSignCheck,
@@ -90,7 +91,8 @@ def redemption():
 
 def prepared(revision: bytes, gap: tuple[int, int]) -> Prepared:
     digest = hashlib.sha256(revision[: gap[0]] + revision[gap[1] :]).digest()
-    return Prepared(revision, gap, b"set of attributes " + MESSAGE_DIGEST_ATTRIBUTE + digest)
+    base, added = Passed(revision[: len(BASE)]), revision[len(BASE) :]
+    return Prepared(base, added, gap, b"set of attributes " + MESSAGE_DIGEST_ATTRIBUTE + digest)
 
 
 def test_a_fitting_activation_is_admitted():
@@ -146,6 +148,8 @@ def test_a_permit_carries_the_digest_of_the_attributes_and_of_the_document():
     [
         (b"%PDF-1.7 another text!!! field <0000> trailer", (31, 37)),
         (BASE, (5, 9)),
+        (BASE[:-1], (5, 9)),
+        (BASE + b" <0000>", (24, 90)),
         (BASE + b" <0000>", (5, 9)),
     ],
 )
@@ -157,7 +161,8 @@ def test_a_permit_cannot_be_turned_to_another_document(revision, gap):
 
 def test_attributes_over_other_bytes_give_no_permit():
     revision = BASE + b" field <0000> trailer"
-    ready = Prepared(revision, (31, 37), b"attributes " + MESSAGE_DIGEST_ATTRIBUTE + bytes(32))
+    attributes = b"attributes " + MESSAGE_DIGEST_ATTRIBUTE + bytes(32)
+    ready = Prepared(Passed(BASE), revision[len(BASE) :], (31, 37), attributes)
     with pytest.raises(Refused, match="not-what-was-authorised"):
         redemption().permit(ready)
 
@@ -229,21 +234,21 @@ def test_cells_stay_on_the_page_and_apart(width, height):
 
 def test_stamps_begin_on_the_last_page_and_end_when_all_pages_are_full():
     pages = [(595.0, 842.0), (200.0, 60.0)]
-    found = [default_place(index, pages) for index in range(100)]
+    found = [default_place(index, reversed(pages)) for index in range(100)]
     assert found[0] is not None
-    assert found[0][0] == 2
-    assert {place[0] for place in found if place} == {1, 2}
+    assert found[0][0] == 0
+    assert {place[0] for place in found if place} == {0, 1}
     assert len({place for place in found if place}) == sum(1 for place in found if place)
-    assert default_place(10_000, pages) is None
+    assert default_place(10_000, reversed(pages)) is None
 
 
 def test_a_stamp_passes_over_what_stands_there_already():
     pages = [(595.0, 842.0)]
     places = cells(*pages[0])
     field = [places[0], places[2]]
-    assert default_place(0, pages, lambda _: field) == (1, places[1])
-    assert default_place(1, pages, lambda _: field) == (1, places[1])
-    assert default_place(1, pages, lambda _: [*field, places[1]]) == (1, places[3])
+    assert default_place(0, pages, lambda _: field) == (0, places[1])
+    assert default_place(1, pages, lambda _: field) == (0, places[1])
+    assert default_place(1, pages, lambda _: [*field, places[1]]) == (0, places[3])
     assert default_place(0, pages, lambda _: places) is None
 
 

@@ -1,0 +1,247 @@
+"""The self-check before release: what was written is read back from its octets and must be what was ordered.
+
+Nothing the writer knows is believed but the digest of the base, which it took from the octets themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+from events.errors import Refused
+from events.values import BaselineLevel
+from services.signer.adapters.der import OCTETS, SEQUENCE, SET, Span, span, within
+from services.signer.adapters.fast import cms
+from services.signer.adapters.fast.form import Catalog
+from services.signer.adapters.fast.reader import File
+from services.signer.adapters.fast.store import vri_key
+from services.signer.adapters.fast.syntax import (
+    Declined,
+    Dictionary,
+    Octets,
+    Ref,
+    integer,
+    items,
+    name_of,
+    reference,
+)
+from services.signer.model import Passed, SigningAlgorithm
+
+TIMED = (BaselineLevel.T, BaselineLevel.LT, BaselineLevel.LTA)
+LASTING = (BaselineLevel.LT, BaselineLevel.LTA)
+PREHASHED = Prehashed(hashes.SHA256())
+
+
+@dataclass(frozen=True, slots=True)
+class _Signature:
+    """A signature dictionary as it stands in the file: its `/Contents`, what its ranges say, where it begins."""
+
+    said: Dictionary
+    contents: bytes
+    digest: bytes
+    begins: int
+    end: int
+
+
+def check(
+    output: Octets,
+    base: Passed,
+    *,
+    field: str,
+    certificate: bytes,
+    algorithm: SigningAlgorithm,
+    level: BaselineLevel,
+) -> None:
+    """Check a file whose first octets are those that `base` saw: one sound signature of ours, at this level.
+
+    Raises:
+        Refused: `self-check`, with what was found.
+    """
+    try:
+        file = File.open(output)
+        catalog = Catalog.of(file)
+        fields = _fields(file, catalog)
+        signature = _read(file, base, fields.get(field) or _missing())
+        if signature.begins < base.size:
+            raise _not_ours("a signature within the input", "one after it")
+        token = _check_signature(signature, certificate, algorithm)
+        end = signature.end
+        if level in TIMED:
+            if token is None:
+                raise _not_ours("no signature timestamp", "one (PAdES-BASELINE-T)")
+            _check_imprint(token[0], hashlib.sha256(token[1]).digest())
+        if level in LASTING:
+            _check_store(file, catalog, signature)
+            end = file.size
+        if level is BaselineLevel.LTA:
+            closing = _read(file, base, list(fields.values())[-1])
+            if closing.said.get(b"/SubFilter") != b"/ETSI.RFC3161":
+                raise _not_ours("no document timestamp at the end", "one (PAdES-BASELINE-LTA)")
+            _check_imprint(closing.contents, closing.digest)
+            end = closing.end
+        if end != file.size:
+            raise _not_ours("octets after the last signed range", "ranges over the whole file")
+    except (Declined, ValueError, IndexError) as fault:
+        raise _not_ours(f"output that cannot be read back ({type(fault).__name__})", "a sound PDF") from fault
+
+
+def _fields(file: File, catalog: Catalog) -> dict[str, Ref]:
+    """The fields at the top of the form, in their order."""
+    form = file.dictionary(catalog.content.get(b"/AcroForm"))
+    found: dict[str, Ref] = {}
+    for item in file.array(form.get(b"/Fields")) if form is not None else []:
+        ref = reference(item)
+        told = Dictionary.parse(file.value(ref)).get(b"/T") if ref is not None else None
+        name = name_of(file.follow(told) or b"") if told is not None else None
+        if ref is None or name is None or name in found:
+            raise _not_ours("fields that cannot be told apart", "each with a name of its own")
+        found[name] = ref
+    return found
+
+
+def _read(file: File, base: Passed, field: Ref) -> _Signature:
+    """The field's signature; its ranges cover all but `/Contents`, from the first octet on."""
+    value = reference(Dictionary.parse(file.value(field)).get(b"/V")) or _missing()
+    text, end = file.at(value)
+    said = Dictionary.parse(text)
+    begins = end - len(text)
+    told = [integer(one) for one in items(said.get(b"/ByteRange") or b"")]
+    start, stop = said.spans.get(b"/Contents", (0, 0))
+    start, stop = begins + start, begins + stop
+    if not end or len(told) != 4 or told[:3] != [0, start, stop]:
+        raise _not_ours("byte ranges that do not leave out /Contents alone", "ranges over everything but /Contents")
+    length = told[3] or 0
+    hole = file.data[start:stop]
+    if hole[:1] != b"<" or hole[-1:] != b">" or not base.size <= start < stop <= stop + length <= file.size:
+        raise _not_ours("byte ranges that are not those of this file", "two ranges around /Contents")
+    digest = base.fork().take(file.data[base.size : start]).take(file.data[stop : stop + length]).digest()
+    return _Signature(said, bytes.fromhex(hole[1:-1].decode("ascii")), digest, begins, stop + length)
+
+
+def _check_signature(
+    signature: _Signature, certificate: bytes, algorithm: SigningAlgorithm
+) -> tuple[bytes, bytes] | None:
+    """Check the CMS; the timestamp token in it and the signature value it stamps, if there is a token."""
+    said = signature.said
+    if said.get(b"/SubFilter") != b"/ETSI.CAdES.detached" or said.get(b"/M") is None or b"/Cert" in said.spans:
+        raise _not_ours("a signature dictionary that is not PAdES", "SubFilter ETSI.CAdES.detached, /M and no /Cert")
+    der = signature.contents
+    signed = _signed_data(der)
+    if der[signed[2][2] : signed[2][3]] != cms.DATA:
+        raise _not_ours("content in the CMS", "detached data (EN 319 142-1 clause 6.3)")
+    certificates = next(one for one in signed if one[0] == cms.CONTEXT_0)
+    if all(der[one[1] : one[3]] != certificate for one in within(der, certificates[2], certificates[3])):
+        raise _not_ours("a CMS without the signer's certificate", "the certificate inside")
+    (info,) = within(der, signed[-1][2], signed[-1][3])
+    parts = list(within(der, info[2], info[3]))
+    attributes = _attributes(der, parts[3])
+    if cms.SIGNING_TIME in attributes:
+        raise _not_ours("a signing-time attribute", "none (EN 319 142-1 clause 6.3)")
+    if attributes.get(cms.CONTENT_TYPE) != cms.DATA:
+        raise _not_ours("a content-type attribute that is not data", "id-data")
+    if attributes.get(cms.MESSAGE_DIGEST) != b"\x04\x20" + signature.digest:
+        raise _not_ours("a message digest that is not the file's", "the file's")
+    if _named(attributes.get(cms.SIGNING_CERTIFICATE_V2, b"")) != hashlib.sha256(certificate).digest():
+        raise _not_ours("signing-certificate-v2 of another certificate", "the ordered certificate's")
+    if der[parts[4][1] : parts[4][3]] != cms.algorithm_identifier(algorithm) or parts[5][0] != OCTETS:
+        raise _not_ours("a signature by another algorithm", f"one by {algorithm.value}")
+    value = der[parts[5][2] : parts[5][3]]
+    try:
+        _verify(certificate, algorithm, value, hashlib.sha256(b"\x31" + der[parts[3][1] + 1 : parts[3][3]]).digest())
+    except (InvalidSignature, TypeError) as fault:
+        raise _not_ours("a signature that this certificate does not verify", "the key the certificate names") from fault
+    unsigned = _attributes(der, parts[6]) if len(parts) > 6 else {}
+    token = unsigned.get(cms.TIMESTAMP_TOKEN)
+    return (token, value) if token is not None else None
+
+
+def _verify(certificate: bytes, algorithm: SigningAlgorithm, value: bytes, digest: bytes) -> None:
+    key = cms.signatory(certificate).key
+    if isinstance(key, rsa.RSAPublicKey) and algorithm.is_rsa:
+        scheme = padding.PSS(padding.MGF1(hashes.SHA256()), 32) if algorithm.is_pss else padding.PKCS1v15()
+        key.verify(value, digest, scheme, PREHASHED)
+    elif isinstance(key, ec.EllipticCurvePublicKey) and not algorithm.is_rsa:
+        key.verify(value, digest, ec.ECDSA(PREHASHED))
+    else:
+        raise InvalidSignature
+
+
+def _signed_data(der: bytes) -> list[Span]:
+    """The parts of a SignedData; zeros after it are the padding of `/Contents`."""
+    outer = span(der, 0, len(der))
+    kind, content = within(der, outer[2], outer[3])
+    if outer[0] != SEQUENCE or der[kind[1] : kind[3]] != cms.SIGNED_DATA or der[outer[3] :].strip(b"\0"):
+        raise _not_ours("/Contents that is no SignedData", "one (RFC 5652)")
+    (signed,) = within(der, content[2], content[3])
+    parts = list(within(der, signed[2], signed[3]))
+    if parts[-1][0] != SET:
+        raise _not_ours("a CMS without signers", "one signer")
+    return parts
+
+
+def _attributes(der: bytes, holder: Span) -> dict[bytes, bytes]:
+    """Each attribute's type (DER) and its one value (DER)."""
+    found = {}
+    for one in within(der, holder[2], holder[3]):
+        kind, values = within(der, one[2], one[3])
+        (value,) = within(der, values[2], values[3])
+        mark = der[kind[1] : kind[3]]
+        if mark in found:
+            raise ValueError("an attribute twice")
+        found[mark] = der[value[1] : value[3]]
+    return found
+
+
+def _named(attribute: bytes) -> bytes:
+    """The certificate hash in SigningCertificateV2 (RFC 5035 clause 3): SHA-256, the default, of one certificate."""
+    place = span(attribute, 0, len(attribute))
+    for _ in range(3):
+        place = next(iter(within(attribute, place[2], place[3])))
+    return attribute[place[2] : place[3]] if place[0] == OCTETS else b""
+
+
+def _check_imprint(token: bytes, digest: bytes) -> None:
+    """The token's TSTInfo speaks of this digest (RFC 3161 clause 2.4.2); who made it was checked when it came."""
+    encapsulated = _signed_data(token)[2]
+    _, explicit = within(token, encapsulated[2], encapsulated[3])
+    (octets,) = within(token, explicit[2], explicit[3])
+    info = span(token, octets[2], octets[3])
+    imprint = list(within(token, info[2], info[3]))[2]
+    _, hashed = within(token, imprint[2], imprint[3])
+    if token[hashed[2] : hashed[3]] != digest:
+        raise _not_ours("a timestamp over something else", "one over these octets")
+
+
+def _check_store(file: File, catalog: Catalog, signature: _Signature) -> None:
+    """A store written after the signature has an entry for it, and status material (EN 319 142-1 clause 5.4)."""
+    store = reference(catalog.content.get(b"/DSS"))
+    held = Dictionary.parse(file.value(store)) if store is not None else None
+    entries = file.dictionary(held.get(b"/VRI")) if held is not None else None
+    entry = file.dictionary(entries.get(b"/" + vri_key(signature.contents))) if entries is not None else None
+    if (
+        store is None
+        or held is None
+        or entry is None
+        or not (file.array(held.get(b"/OCSPs")) or file.array(held.get(b"/CRLs")))
+        or not (file.array(entry.get(b"/OCSP")) or file.array(entry.get(b"/CRL")))
+        or file.where(store).offset < signature.end
+    ):
+        raise _not_ours("no validation data for this signature", "a DSS with it after it (PAdES-BASELINE-LT)")
+
+
+def _missing() -> Ref:
+    raise _not_ours("no signature in the slot's field", "one")
+
+
+def _not_ours(found: str, expected: str) -> Refused:
+    return Refused(
+        "self-check",
+        found=found,
+        expected=expected,
+        remedy="nothing was released; report this as a fault of the signer, or bind the right certificate",
+    )

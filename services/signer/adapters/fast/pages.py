@@ -1,0 +1,128 @@
+"""The page tree from its last leaf backwards, or up to one page; its own counts are not believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from services.signer.adapters.fast.reader import File
+from services.signer.adapters.fast.syntax import Declined, Dictionary, Ref, integer, items, number, reference
+from services.signer.adapters.geometry import Page
+from services.signer.model import Box
+
+MOST_PAGES = 20_000
+DEEPEST = 60
+INHERITED = (b"/MediaBox", b"/CropBox", b"/Rotate")
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A page: where it is, what it holds, what it inherits, and how it is displayed."""
+
+    ref: Ref
+    content: Dictionary
+    page: Page
+
+    def taken(self, file: File) -> list[Box]:
+        """Where the page shows annotations already, as displayed.
+
+        Raises:
+            Declined: an annotation that cannot be read.
+        """
+        boxes = []
+        for item in file.array(self.content.get(b"/Annots")):
+            annotation = file.dictionary(item)
+            if annotation is not None:
+                box = self.page.displayed(numbers(file, annotation.get(b"/Rect")))
+                if box is not None:
+                    boxes.append(box)
+        return boxes
+
+
+def numbers(file: File, text: bytes | None) -> tuple[float, ...] | None:
+    """The numbers in an array; none where there is no array of numbers alone.
+
+    Raises:
+        Declined: a reference that leads nowhere.
+    """
+    text = file.follow(text)
+    if text is None or text[:1] != b"[":
+        return None
+    found = [number(file.follow(one) if one.endswith(b"R") else one) for one in items(text)]
+    return tuple(one for one in found if one is not None) if None not in found else None
+
+
+def leaves(file: File, catalog: Dictionary, *, backwards: bool) -> Iterator[Leaf]:
+    """The pages, from the last to the first or from the first to the last, each read when it is asked for.
+
+    Raises:
+        Declined: a tree that is a loop, too deep, too large, or has something else in it.
+    """
+    top = reference(catalog.get(b"/Pages"))
+    if top is None:
+        raise Declined("a catalog without pages")
+    seen: set[int] = set()
+    waiting: list[tuple[Ref, dict[bytes, bytes], int]] = [(top, {}, 0)]
+    while waiting:
+        ref, above, depth = waiting.pop()
+        if depth > DEEPEST or ref.number in seen or len(seen) > 2 * MOST_PAGES:
+            raise Declined("a page tree that is a loop, too deep or too large")
+        seen.add(ref.number)
+        node = file.dictionary(bytes(ref))
+        if node is None:
+            raise Declined("a page tree with a hole")
+        here = above | {key: value for key in INHERITED if (value := node.get(key)) is not None}
+        kids = node.get(b"/Kids")
+        if kids is None:
+            yield _leaf(file, ref, node, here)
+            continue
+        below = [reference(one) for one in file.array(kids)]
+        waiting.extend((one, here, depth + 1) for one in (below if backwards else reversed(below)) if one is not None)
+
+
+def _leaf(file: File, ref: Ref, node: Dictionary, inherited: dict[bytes, bytes]) -> Leaf:
+    page = Page.of(
+        ref.number,
+        ref.generation,
+        media=numbers(file, inherited.get(b"/MediaBox")),
+        crop=numbers(file, inherited.get(b"/CropBox")),
+        rotate=number(file.follow(inherited.get(b"/Rotate"))),
+        unit=number(file.follow(node.get(b"/UserUnit"))),
+    )
+    return Leaf(ref, node, page)
+
+
+def page_number(file: File, catalog: Dictionary, wanted: int) -> Leaf | int:
+    """The page of this number, the first being 1, or how many there are if there are fewer.
+
+    Raises:
+        Declined: as `leaves`.
+    """
+    count = 0
+    for count, leaf in enumerate(leaves(file, catalog, backwards=False), 1):
+        if count == wanted:
+            return leaf
+    return count
+
+
+def last_page(file: File, catalog: Dictionary) -> Leaf:
+    """The last page.
+
+    Raises:
+        Declined: as `leaves`, or there is none.
+    """
+    for leaf in leaves(file, catalog, backwards=True):
+        return leaf
+    raise Declined("no pages")
+
+
+def permission(text: bytes | None) -> int:
+    """The P of DocMDP parameters (ISO 32000-2 table 257): 2 where it is not said.
+
+    Raises:
+        Declined: not 1, 2 or 3.
+    """
+    found = 2 if text is None else integer(text)
+    if found not in (1, 2, 3):
+        raise Declined("permissions of an unknown kind")
+    return found

@@ -1,0 +1,425 @@
+"""A file's cross-references, looked up one object at a time: tables, streams, hybrids and object streams."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass, field
+
+from services.signer.adapters.fast.syntax import (
+    Declined,
+    Dictionary,
+    Octets,
+    Ref,
+    dictionary_at,
+    integer,
+    items,
+    reference,
+    value_at,
+)
+
+MOST_OBJECTS = 8_388_607
+"""ISO 32000-1 annex C."""
+MOST_SECTIONS = 2_000
+LARGEST_STREAM = 64_000_000
+
+_TAIL = re.compile(rb"startxref[\x00\t\n\x0c\r ]+([0-9]{1,12})[\x00\t\n\x0c\r ]+%%EOF[\x00\t\n\x0c\r ]*\Z")
+_HEAD = re.compile(rb"[\x00\t\n\x0c\r ]*([0-9]{1,10})[\x00\t\n\x0c\r ]+([0-9]{1,5})[\x00\t\n\x0c\r ]+obj")
+_SUBSECTION = re.compile(rb"[\t\n\r ]*([0-9]{1,10}) ([0-9]{1,10})[ ]*(?:\r\n|\r|\n)")
+_ROW = re.compile(rb"([0-9]{10}) ([0-9]{5}) ([nf])(?: \r| \n|\r\n)")
+_STREAM = re.compile(rb"[\x00\t\n\x0c\r ]*stream(?:\r\n|\n)")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an object stands: at an octet, or as one of the objects in a stream (`within`)."""
+
+    offset: int
+    generation: int
+    within: int | None = None
+
+
+@dataclass(slots=True)
+class Section:
+    """One cross-reference section and its trailer; `hybrid` is what a hybrid file adds to its table."""
+
+    trailer: Dictionary
+    runs: list[tuple[int, int, int]]
+    """First number, count, and where the rows begin: an octet of the file, or a row of `rows`."""
+    rows: bytes | None = None
+    widths: tuple[int, int, int] = (0, 0, 0)
+    up: bool = False
+    hybrid: Section | None = None
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is a cross-reference stream."""
+        return self.rows is not None
+
+    @property
+    def beyond(self) -> int:
+        """The first object number beyond all that the section speaks of."""
+        own = max((first + count for first, count, _ in self.runs), default=0)
+        return max(own, self.hybrid.beyond if self.hybrid else 0)
+
+    def find(self, data: Octets, wanted: int) -> tuple[bool, Place | None]:
+        """Whether the section speaks of the object, and where it is; none when it is free."""
+        for first, count, begins in self.runs:
+            if first <= wanted < first + count:
+                place = (
+                    self._in_table(data, begins + 20 * (wanted - first))
+                    if self.rows is None
+                    else self._in_stream(begins + wanted - first)
+                )
+                if place is None and self.hybrid is not None:
+                    # A hybrid file hides objects from old readers by calling them free (ISO 32000-1 clause 7.5.8.4).
+                    return True, self.hybrid.find(data, wanted)[1]
+                return True, place
+        return self.hybrid.find(data, wanted) if self.hybrid is not None else (False, None)
+
+    @staticmethod
+    def _in_table(data: Octets, at: int) -> Place | None:
+        row = _ROW.match(data, at)
+        if row is None:
+            raise Declined("a cross-reference table with rows of another form")
+        if row[3] == b"f":
+            return None
+        return Place(int(row[1]), int(row[2]))
+
+    def _in_stream(self, row: int) -> Place | None:
+        assert self.rows is not None  # noqa: S101 - the caller looked
+        width = sum(self.widths)
+        if self.up:
+            # Each octet of a row is the sum of its column so far: PNG's Up (ISO 32000-2 clause 7.4.4.4).
+            stride = width + 1
+            octets = bytes(sum(self.rows[column : (row + 1) * stride : stride]) & 0xFF for column in range(1, stride))
+        else:
+            octets = self.rows[row * width : (row + 1) * width]
+        if len(octets) != width:
+            raise Declined("a cross-reference stream that is too short")
+        one, two, _ = self.widths
+        kind = int.from_bytes(octets[:one], "big") if one else 1
+        second, third = int.from_bytes(octets[one : one + two], "big"), int.from_bytes(octets[one + two :], "big")
+        match kind:
+            case 0:
+                return None
+            case 1:
+                return Place(second, third)
+            case 2:
+                return Place(third, 0, within=second)
+            case _:
+                raise Declined("a cross-reference of an unknown kind")
+
+
+@dataclass(slots=True)
+class File:
+    """A PDF that can be asked for objects. What `written` holds goes before what stands in the file."""
+
+    data: Octets
+    size: int
+    sections: list[Section]
+    xref: int
+    written: dict[int, bytes] = field(default_factory=dict)
+    _packed: dict[int, tuple[dict[int, int], bytes]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, data: Octets) -> File:
+        """Read the chain of cross-reference sections; no object is looked at.
+
+        Raises:
+            Declined: not a plain PDF: encrypted, octets before its header or after its end, a broken chain.
+        """
+        size = len(data)
+        if data[:5] != b"%PDF-":
+            raise Declined("no header at the first octet")
+        tail = _TAIL.search(data[max(0, size - 2_048) :])
+        if tail is None:
+            raise Declined("no startxref at the end")
+        start = int(tail[1])
+        file = cls(data, size, [], start)
+        seen: set[int] = set()
+        waiting: int | None = start
+        while waiting is not None:
+            if waiting in seen or len(seen) >= MOST_SECTIONS:
+                raise Declined("a chain of cross-references that is a loop or too long")
+            seen.add(waiting)
+            section = _section(data, waiting, size)
+            file.sections.append(section)
+            previous = section.trailer.get(b"/Prev")
+            waiting = integer(previous)
+            if previous is not None and waiting is None:
+                raise Declined("a previous section that is not told by an integer")
+        if file.beyond > MOST_OBJECTS:
+            raise Declined("too many objects")
+        if any(section.trailer.get(b"/Encrypt") is not None for section in file.sections):
+            raise Declined("encrypted")
+        return file
+
+    @property
+    def trailer(self) -> Dictionary:
+        """The newest trailer."""
+        return self.sections[0].trailer
+
+    @property
+    def root(self) -> Ref:
+        """The catalog.
+
+        Raises:
+            Declined: the trailer does not name it.
+        """
+        found = reference(self.trailer.get(b"/Root"))
+        if found is None:
+            raise Declined("a trailer without a catalog")
+        return found
+
+    @property
+    def beyond(self) -> int:
+        """The first object number that nothing in the file uses, whatever its /Size says."""
+        said = integer(self.trailer.get(b"/Size")) or 0
+        return max(said, *(section.beyond for section in self.sections))
+
+    def where(self, wanted: Ref) -> Place:
+        """Where an object stands in the file.
+
+        Raises:
+            Declined: nowhere.
+        """
+        for section in self.sections:
+            spoken, place = section.find(self.data, wanted.number)
+            if spoken:
+                if place is None or place.generation != wanted.generation:
+                    break
+                return place
+        raise Declined("a reference to an object that is not there")
+
+    def at(self, wanted: Ref) -> tuple[bytes, int]:
+        """An object's text as it stands in the file, and the octet at which its value ends (0 within a stream).
+
+        Raises:
+            Declined: it is not where the cross-reference says.
+        """
+        place = self.where(wanted)
+        if place.within is not None:
+            return self._in_stream(place, wanted.number), 0
+        head = _HEAD.match(self.data, place.offset, min(self.size, place.offset + 60))
+        if head is None or int(head[1]) != wanted.number or int(head[2]) != wanted.generation:
+            raise Declined("an object that is not where the cross-reference says")
+        return value_at(self.data, head.end())
+
+    def value(self, wanted: Ref) -> bytes:
+        """An object's text, as written since or as it stands in the file.
+
+        Raises:
+            Declined: it is not where the cross-reference says.
+        """
+        found = self.written.get(wanted.number)
+        return found if found is not None else self.at(wanted)[0]
+
+    def follow(self, text: bytes | None) -> bytes | None:
+        """The text, or what it refers to; none for null.
+
+        Raises:
+            Declined: a reference that leads nowhere, or to another reference.
+        """
+        ref = reference(text)
+        if ref is not None:
+            text = self.value(ref)
+            if reference(text) is not None:
+                raise Declined("a reference to a reference")
+        return None if text == b"null" else text
+
+    def dictionary(self, text: bytes | None) -> Dictionary | None:
+        """The dictionary that the text is or refers to; none for null.
+
+        Raises:
+            Declined: it is something else.
+        """
+        found = self.follow(text)
+        return None if found is None else Dictionary.parse(found)
+
+    def array(self, text: bytes | None) -> list[bytes]:
+        """The items of the array that the text is or refers to; empty for null.
+
+        Raises:
+            Declined: it is something else.
+        """
+        found = self.follow(text)
+        return [] if found is None else items(found)
+
+    def stream(self, wanted: Ref) -> bytes:
+        """A stream's decoded octets; only Flate is known.
+
+        Raises:
+            Declined: not a stream, another filter, or too long.
+        """
+        fresh = self.written.get(wanted.number)
+        if fresh is not None:
+            said, end = dictionary_at(fresh, 0)
+            return _stream(fresh, said, end, len(fresh))
+        text, end = self.at(wanted)
+        if not end:
+            raise Declined("a stream within a stream")
+        return _stream(self.data, Dictionary.parse(text), end, self.size)
+
+    def _in_stream(self, place: Place, wanted: int) -> bytes:
+        assert place.within is not None  # noqa: S101 - the caller looked
+        if place.within not in self._packed:
+            self._packed[place.within] = self._unpack(Ref(place.within))
+        offsets, body = self._packed[place.within]
+        if wanted not in offsets:
+            raise Declined("an object stream without the object")
+        return value_at(body, offsets[wanted])[0]
+
+    def _unpack(self, wanted: Ref) -> tuple[dict[int, int], bytes]:
+        if self.where(wanted).within is not None:
+            raise Declined("an object stream within another")
+        text, end = self.at(wanted)
+        said = Dictionary.parse(text)
+        count, first = integer(said.get(b"/N")), integer(said.get(b"/First"))
+        body = _stream(self.data, said, end, self.size)
+        if count is None or first is None or not 0 <= first <= len(body) or not 0 <= count <= first:
+            raise Declined("an object stream that does not say what it holds")
+        pairs = body[:first].split()
+        if len(pairs) < 2 * count or not all(one.isdigit() for one in pairs[: 2 * count]):
+            raise Declined("an object stream that does not say what it holds")
+        offsets = {int(pairs[2 * i]): first + int(pairs[2 * i + 1]) for i in range(count)}
+        if len(offsets) != count:
+            raise Declined("an object stream that holds an object twice")
+        return offsets, body
+
+
+def _section(data: Octets, at: int, size: int) -> Section:
+    if not 0 < at < size:
+        raise Declined("a cross-reference section outside the file")
+    if data[at : at + 4] == b"xref":
+        return _table(data, at, size)
+    head = _HEAD.match(data, at, min(size, at + 60))
+    if head is None or not data[at : at + 1].isdigit():
+        raise Declined("no cross-reference section where one is expected")
+    trailer, end = dictionary_at(data, head.end())
+    if trailer.get(b"/Type") != b"/XRef":
+        raise Declined("no cross-reference section where one is expected")
+    return _xref_stream(data, trailer, end, size)
+
+
+def _table(data: Octets, at: int, size: int) -> Section:
+    place = at + 4
+    runs: list[tuple[int, int, int]] = []
+    while (head := _SUBSECTION.match(data, place)) is not None:
+        first, count = int(head[1]), int(head[2])
+        place = head.end() + 20 * count
+        if place > size or len(runs) > MOST_SECTIONS or first + count > MOST_OBJECTS:
+            raise Declined("a cross-reference table that is too long")
+        if count:
+            runs.append((first, count, head.end()))
+    word = re.compile(rb"[\t\n\r ]*trailer").match(data, place)
+    if word is None:
+        raise Declined("a cross-reference table without a trailer")
+    trailer, _ = dictionary_at(data, word.end())
+    section = Section(trailer, runs)
+    more = trailer.get(b"/XRefStm")
+    if more is not None:
+        where = integer(more)
+        if where is None or not 0 < where < size or data[where : where + 4] == b"xref":
+            raise Declined("a hybrid file whose stream is not there")
+        section.hybrid = _section(data, where, size)
+    return section
+
+
+def _xref_stream(data: Octets, trailer: Dictionary, end: int, size: int) -> Section:
+    told = [integer(one) for one in items(trailer.get(b"/W") or b"")]
+    declared = integer(trailer.get(b"/Size"))
+    if len(told) != 3 or declared is None:
+        raise Declined("a cross-reference stream without widths or size")
+    widths = tuple(one for one in told if one is not None and 0 <= one <= 8)
+    if len(widths) != 3 or widths[1] == 0:
+        raise Declined("a cross-reference stream with odd widths")
+    index = trailer.get(b"/Index")
+    numbers = [integer(one) for one in items(index)] if index is not None else [0, declared]
+    runs: list[tuple[int, int, int]] = []
+    rows = 0
+    for first, count in zip(numbers[::2], numbers[1::2], strict=False):
+        if first is None or count is None or first < 0 or count < 0 or first + count > MOST_OBJECTS:
+            raise Declined("a cross-reference stream that claims too many objects")
+        runs.append((first, count, rows))
+        rows += count
+    if len(numbers) % 2 or rows * (sum(widths) + 1) > LARGEST_STREAM:
+        raise Declined("a cross-reference stream that claims too many objects")
+    body = _stream(data, trailer, end, size, raw_predictor=True)
+    parameters = _parameters(trailer)
+    width = sum(widths)
+    up = False
+    if parameters is not None and integer(parameters.get(b"/Predictor")) not in (None, 1):
+        if integer(parameters.get(b"/Columns")) != width:
+            raise Declined("a cross-reference stream with odd columns")
+        if len(body) % (width + 1):
+            raise Declined("a cross-reference stream that is too short")
+        up = body[:: width + 1].count(2) * (width + 1) == len(body)
+        if not up or rows > 50_000:
+            body, up = _unfiltered(body, width), False
+    return Section(trailer, runs, body, (widths[0], widths[1], widths[2]), up)
+
+
+def _parameters(said: Dictionary) -> Dictionary | None:
+    text = said.get(b"/DecodeParms")
+    if text is not None and text.startswith(b"["):
+        inside = items(text)
+        if len(inside) != 1:
+            raise Declined("a stream with several filters")
+        text = inside[0] if inside[0] != b"null" else None
+    return Dictionary.parse(text) if text is not None else None
+
+
+def _stream(data: Octets, said: Dictionary, end: int, size: int, *, raw_predictor: bool = False) -> bytes:
+    """The octets of the stream that follows its dictionary; `raw_predictor` leaves PNG prediction in place."""
+    word = _STREAM.match(data, end, min(size, end + 40))
+    length = integer(said.get(b"/Length"))
+    if word is None or length is None or not 0 <= length <= size - word.end():
+        raise Declined("a stream whose length is not told by an integer")
+    if data[word.end() + length : word.end() + length + 20].lstrip()[:9] != b"endstream":
+        raise Declined("a stream of another length than it says")
+    filters = said.get(b"/Filter")
+    if filters is not None and filters.startswith(b"["):
+        inside = items(filters)
+        if len(inside) > 1:
+            raise Declined("a stream with several filters")
+        filters = inside[0] if inside else None
+    body = data[word.end() : word.end() + length]
+    if filters is None:
+        return body
+    if filters not in (b"/FlateDecode", b"/Fl"):
+        raise Declined("a stream with a filter that is not Flate")
+    unpacker = zlib.decompressobj()
+    try:
+        body = unpacker.decompress(body, LARGEST_STREAM)
+    except zlib.error as fault:
+        raise Declined("a stream that does not unpack") from fault
+    if unpacker.unconsumed_tail or not unpacker.eof:
+        raise Declined("a stream that is cut or too long")
+    parameters = _parameters(said)
+    predictor = integer(parameters.get(b"/Predictor")) if parameters is not None else None
+    if predictor in (None, 1) or raw_predictor:
+        return body
+    raise Declined("a stream with a predictor")
+
+
+def _unfiltered(body: bytes, width: int) -> bytes:
+    """Undo PNG prediction of single octets (W3C PNG clause 9.2), the kinds None, Sub and Up."""
+    out = bytearray()
+    above = bytes(width)
+    for at in range(0, len(body), width + 1):
+        row = body[at + 1 : at + 1 + width]
+        match body[at]:
+            case 0:
+                above = row
+            case 1:
+                made = bytearray(row)
+                for i in range(1, width):
+                    made[i] = (made[i] + made[i - 1]) & 0xFF
+                above = bytes(made)
+            case 2:
+                above = bytes((a + b) & 0xFF for a, b in zip(row, above, strict=True))
+            case _:
+                raise Declined("a cross-reference stream with rare prediction")
+        out += above
+    return bytes(out)

@@ -1,0 +1,280 @@
+"""PDF objects as spans of text: enough of ISO 32000-2 clause 7.3 to read an entry and to splice another beside it."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Octets = bytes | mmap.mmap
+
+LONGEST = 4_000_000
+"""Octets of one dictionary or array; a flat page tree of 20,000 pages has 200,000."""
+
+
+class Declined(Exception):
+    """The file has something this writer leaves to the other one; `why` is a few words without content of the file."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+_WHITE = rb"\x00\t\n\x0c\r "
+_PLAIN = rb"[^\x00\t\n\x0c\r ()<>\[\]{}/%]"
+_SKIP = rb"[" + _WHITE + rb"]*(?:%[^\r\n]*[" + _WHITE + rb"]+)*"
+_STRING = rb"\([^()\\]*(?:\\.[^()\\]*)*\)"
+_SIMPLE = (
+    rb"[0-9]{1,10}[" + _WHITE + rb"]+[0-9]{1,5}[" + _WHITE + rb"]+R(?!" + _PLAIN + rb")"
+    rb"|/" + _PLAIN + rb"*|" + _PLAIN + rb"+|<[0-9A-Fa-f" + _WHITE + rb"]*>|" + _STRING
+)
+_ENTRY = re.compile(_SKIP + rb"(/" + _PLAIN + rb"*)" + _SKIP + rb"(?:(" + _SIMPLE + rb")|(?=[<\[(]))", re.DOTALL)
+_ITEM = re.compile(_SKIP + rb"(?:(" + _SIMPLE + rb")|(?=[<\[(\]]))", re.DOTALL)
+_VALUE = re.compile(_SKIP + rb"(?:(" + _SIMPLE + rb")|(?=[<\[(]))", re.DOTALL)
+_OPEN = re.compile(_SKIP + rb"<<")
+_CLOSE = re.compile(_SKIP + rb">>")
+_BRACKET = re.compile(_SKIP + rb"\[")
+_INNER = re.compile(rb"<<|>>|\[|\]|" + _STRING + rb"|\(|<[0-9A-Fa-f" + _WHITE + rb"]*>|%[^\r\n]*", re.DOTALL)
+_REFERENCE = re.compile(rb"([0-9]{1,10})[" + _WHITE + rb"]+([0-9]{1,5})[" + _WHITE + rb"]+R")
+_INTEGER = re.compile(rb"[+-]?[0-9]{1,18}")
+_NUMBER = re.compile(rb"[+-]?(?:[0-9]{1,12}(?:\.[0-9]*)?|\.[0-9]{1,12})")
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """An indirect reference."""
+
+    number: int
+    generation: int = 0
+
+    def __bytes__(self) -> bytes:
+        return b"%d %d R" % (self.number, self.generation)
+
+
+class Dictionary:
+    """A dictionary's own text and where each value stands in it."""
+
+    __slots__ = ("spans", "text")
+
+    def __init__(self, text: bytes, spans: dict[bytes, tuple[int, int]]) -> None:
+        self.text = text
+        self.spans = spans
+
+    @classmethod
+    def parse(cls, text: bytes) -> Dictionary:
+        """The dictionary that `text` begins with.
+
+        Raises:
+            Declined: it does not begin with one.
+        """
+        return dictionary_at(text, 0)[0]
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value's text; none where the key is absent or null."""
+        span = self.spans.get(key)
+        if span is None:
+            return None
+        found = self.text[span[0] : span[1]]
+        return None if found == b"null" else found
+
+    def put(self, entries: Mapping[bytes, bytes]) -> bytes:
+        """The text with these entries changed or added, every other octet as it was."""
+        text, end = self.text, len(self.text) - 2
+        for key, (start, stop) in sorted(
+            ((key, self.spans[key]) for key in entries if key in self.spans), key=lambda one: -one[1][0]
+        ):
+            value = entries[key]
+            text = text[:start] + b" " + value + text[stop:]
+            end += 1 + len(value) - (stop - start)
+        added = b"".join(b" %b %b" % (key, value) for key, value in entries.items() if key not in self.spans)
+        return b"%b%b %b" % (text[:end], added, text[end:])
+
+    def without(self, key: bytes) -> Dictionary:
+        """The dictionary with this key's value null, which means absent (ISO 32000-2 clause 7.3.7)."""
+        return self if key not in self.spans else Dictionary.parse(self.put({key: b"null"}))
+
+
+def dictionary_at(data: Octets, at: int) -> tuple[Dictionary, int]:
+    """The dictionary that begins at `at`, and where it ends.
+
+    Raises:
+        Declined: none there, a key twice, an escaped key, or one that is too long.
+    """
+    opened = _OPEN.match(data, at)
+    if opened is None:
+        raise Declined("no dictionary where one is expected")
+    start = opened.end() - 2
+    place = opened.end()
+    spans: dict[bytes, tuple[int, int]] = {}
+    while True:
+        entry = _ENTRY.match(data, place)
+        if entry is None:
+            break
+        key = entry.group(1)
+        if key in spans or b"#" in key:
+            raise Declined("a dictionary with a key twice, or an escaped key")
+        value = entry.start(2)
+        if value < 0:
+            value, place = entry.end(), end_of(data, entry.end())
+        else:
+            place = entry.end(2)
+        if place - start > LONGEST:
+            raise Declined("a dictionary that is too long")
+        spans[key] = (value - start, place - start)
+    closed = _CLOSE.match(data, place)
+    if closed is None:
+        raise Declined("a dictionary that does not end")
+    return Dictionary(data[start : closed.end()], spans), closed.end()
+
+
+def end_of(data: Octets, at: int) -> int:
+    """Where the dictionary, array or string with nested parentheses that begins at `at` ends.
+
+    Raises:
+        Declined: it does not.
+    """
+    if data[at : at + 1] == b"(":
+        return _end_of_string(data, at)
+    depth: list[bytes] = []
+    place = at
+    while place - at <= LONGEST:
+        token = _INNER.search(data, place, at + LONGEST + 2)
+        if token is None:
+            break
+        place = token.end()
+        match found := token.group():
+            case b"<<" | b"[":
+                depth.append(b">>" if found == b"<<" else b"]")
+                if len(depth) > 60:
+                    break
+            case b">>" | b"]":
+                if not depth or depth.pop() != found:
+                    break
+                if not depth:
+                    return place
+            case b"(":
+                place = _end_of_string(data, token.start())
+            case _:
+                pass
+    raise Declined("a value that does not end, or is nested too deeply")
+
+
+def _end_of_string(data: Octets, at: int) -> int:
+    depth = 0
+    for token in re.compile(rb"\\.|[()]", re.DOTALL).finditer(data, at, at + LONGEST):
+        depth += {b"(": 1, b")": -1}.get(token.group(), 0)
+        if depth == 0:
+            return token.end()
+    raise Declined("a string that does not end")
+
+
+def value_at(data: Octets, at: int) -> tuple[bytes, int]:
+    """The text of the value that begins at `at` after white space, and where it ends.
+
+    Raises:
+        Declined: no value.
+    """
+    found = _VALUE.match(data, at)
+    if found is None:
+        raise Declined("no value where one is expected")
+    start = found.start(1)
+    start, end = (found.end(), end_of(data, found.end())) if start < 0 else (start, found.end(1))
+    return data[start:end], end
+
+
+def items(text: bytes) -> list[bytes]:
+    """The texts of an array's items.
+
+    Raises:
+        Declined: not an array.
+    """
+    opened = _BRACKET.match(text)
+    if opened is None:
+        raise Declined("no array where one is expected")
+    place, found = opened.end(), []
+    while True:
+        item = _ITEM.match(text, place)
+        if item is None:
+            raise Declined("an array that does not end")
+        start = item.start(1)
+        if start >= 0:
+            place = item.end(1)
+            found.append(text[start:place])
+            continue
+        if text[item.end() : item.end() + 1] == b"]":
+            return found
+        place = end_of(text, item.end())
+        found.append(text[item.end() : place])
+
+
+def appended(text: bytes, item: bytes) -> bytes:
+    """An array's text with one more item.
+
+    Raises:
+        Declined: not an array.
+    """
+    items(text)
+    return b"%b %b]" % (text.rstrip()[:-1], item)
+
+
+def reference(text: bytes | None) -> Ref | None:
+    """The reference that the text is, if it is one."""
+    found = _REFERENCE.fullmatch(text) if text is not None else None
+    return Ref(int(found[1]), int(found[2])) if found else None
+
+
+def integer(text: bytes | None) -> int | None:
+    """The integer that the text is, if it is one."""
+    return int(text) if text is not None and _INTEGER.fullmatch(text) else None
+
+
+def number(text: bytes | None) -> float | None:
+    """The number that the text is, if it is one."""
+    return float(text) if text is not None and _NUMBER.fullmatch(text) else None
+
+
+def name_of(text: bytes) -> str:
+    """A text string that is plain: PDFDocEncoding within ASCII, or UTF-16BE (ISO 32000-2 clause 7.9.2.2).
+
+    Raises:
+        Declined: another kind of string.
+    """
+    if text[:1] == b"(" and text.endswith(b")"):
+        octets = text[1:-1]
+        if b"\\" in octets:
+            octets = _unescaped(octets)
+    elif text[:1] == b"<" and text[1:2] != b"<":
+        digits = bytes(text[1:-1]).translate(None, b"\x00\t\n\x0c\r ")
+        octets = bytes.fromhex((digits + b"0" * (len(digits) % 2)).decode("ascii"))
+    else:
+        raise Declined("a name that is no string")
+    try:
+        if octets[:2] == b"\xfe\xff":
+            return octets[2:].decode("utf-16-be")
+        if octets[:3] == b"\xef\xbb\xbf":
+            return octets[3:].decode("utf-8")
+        return octets.decode("ascii")
+    except UnicodeDecodeError:
+        # PDFDocEncoding beyond ASCII: only equality with other such names matters here, and this keeps it.
+        return octets.decode("latin-1")
+
+
+_ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f", b"\n": b"", b"\r": b"", b"\r\n": b""}
+
+
+def _unescaped(octets: bytes) -> bytes:
+    def one(found: re.Match[bytes]) -> bytes:
+        said = found[1]
+        if said.isdigit():
+            return bytes([int(said, 8) & 0xFF])
+        return _ESCAPES.get(said, said)
+
+    return re.sub(rb"\\([0-7]{1,3}|\r\n|.)", one, octets, flags=re.DOTALL)
+
+
+def text_string(said: str) -> bytes:
+    """A text string as PDF writes it: literal where it is ASCII, else UTF-16BE in hexadecimal."""
+    if said.isascii() and said.isprintable():
+        return b"(%b)" % re.sub(rb"([()\\])", rb"\\\1", said.encode("ascii"))
+    return b"<FEFF%b>" % said.encode("utf-16-be").hex().upper().encode()

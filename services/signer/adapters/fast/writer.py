@@ -1,0 +1,515 @@
+"""PAdES by splicing: an incremental revision is written beside the file, hashed as it goes, and read back."""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from events.errors import Refused, Unavailable
+from events.values import BaselineLevel, Digest
+from services.signer.adapters.fast import cms, pages
+from services.signer.adapters.fast.check import check
+from services.signer.adapters.fast.form import (
+    NOWHERE,
+    Catalog,
+    Form,
+    flag_signatures,
+    may_be_signed,
+    place_field,
+    references,
+    widget,
+)
+from services.signer.adapters.fast.pages import Leaf, last_page, leaves, numbers
+from services.signer.adapters.fast.reader import File
+from services.signer.adapters.fast.revision import Revision
+from services.signer.adapters.fast.store import Store
+from services.signer.adapters.fast.syntax import Declined, Dictionary, Octets, Ref, reference, text_string
+from services.signer.model import (
+    Box,
+    Evidence,
+    Passed,
+    Prepared,
+    SignedFile,
+    SignedRevision,
+    SigningOrder,
+    WrittenBy,
+    default_place,
+    within,
+)
+from services.signer.ports import KeyStore, StatusSource, TimestampAuthority
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LEVELS = (BaselineLevel.B, BaselineLevel.T, BaselineLevel.LT, BaselineLevel.LTA)
+INLINE = 4 * 1024 * 1024
+"""Octets of a file that is worked on in the caller's own thread: its hash takes 2 to 4 ms, a hop to another 0.1."""
+CHUNK = 1024 * 1024
+BYTE_RANGE = 50
+"""Room for the four numbers of /ByteRange, brackets included."""
+
+T = TypeVar("T")
+
+
+class TooLarge(Exception):
+    """What is to be embedded does not fit the hole made for it."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """A file while it is signed: the base as it went by, what was added, and the digest of both so far."""
+
+    file: File
+    base: Passed
+    all: Passed
+    added: bytearray
+    beyond: int
+    mark: bytes
+    ends_line: bool
+
+    @classmethod
+    def on(cls, file: File, base: Passed) -> Draft:
+        """The file with nothing added yet."""
+        ends_line = file.data[file.size - 1 : file.size] in (b"\n", b"\r")
+        return cls(file, base, base.fork(), bytearray(), file.beyond, base.digest()[:16], ends_line)
+
+    def revision(self) -> Revision:
+        """A new revision after all that is there."""
+        return Revision(self.file, self.base.size + len(self.added), self.beyond)
+
+    def write(self, revision: Revision) -> dict[int, int]:
+        """Append a revision; where in the whole file each of its objects' values begins."""
+        fresh, values = revision.write(self.mark, on_a_new_line=not self.ends_line)
+        self.added += fresh
+        self.beyond, self.ends_line = revision.beyond, True
+        return values
+
+    def close(self) -> None:
+        """Count what was added since into the digest of all."""
+        self.all.take(memoryview(self.added)[self.all.size - self.base.size :])
+
+
+@dataclass(slots=True)
+class Hole:
+    """A written revision with a hole for `/Contents`; `gap` are octets of the whole file, brackets included."""
+
+    draft: Draft
+    gap: tuple[int, int]
+
+    @classmethod
+    def dig(cls, draft: Draft, revision: Revision, value: Ref, room: int, before: bytes, after: bytes) -> Hole:
+        """Write the revision, its signature dictionary being `before`, /ByteRange and /Contents, `after`."""
+        text = b"%b /ByteRange %b /Contents <%b>%b" % (before, b" " * BYTE_RANGE, b"0" * (2 * room), after)
+        revision.put(value, text)
+        at = draft.write(revision)[value.number]
+        ranges = at + len(before) + len(b" /ByteRange ")
+        start = ranges + BYTE_RANGE + len(b" /Contents ")
+        end = start + 2 * room + 2
+        size = draft.base.size
+        told = b"[0 %d %d %d]" % (start, end, size + len(draft.added) - end)
+        draft.added[ranges - size : ranges - size + len(told)] = told
+        return cls(draft, (start, end))
+
+    def digest(self) -> bytes:
+        """SHA-256 over everything but the hole, going on from the digest of what was there before."""
+        view, size = memoryview(self.draft.added), self.draft.base.size
+        before = self.draft.all.size - size
+        state = self.draft.all.fork().take(view[before : self.gap[0] - size])
+        return state.take(view[self.gap[1] - size :]).digest()
+
+    def fill(self, content: bytes) -> bytes:
+        """Fill the hole; all of `/Contents`, its padding included.
+
+        Raises:
+            TooLarge: it does not fit.
+        """
+        start, end = self.gap[0] + 1 - self.draft.base.size, self.gap[1] - 1 - self.draft.base.size
+        digits = content.hex().encode()
+        if len(digits) > end - start:
+            raise TooLarge
+        self.draft.added[start : start + len(digits)] = digits
+        self.draft.close()
+        return content + bytes((end - start - len(digits)) // 2)
+
+
+class FastWriter:
+    """A `PadesWriter` for files of the usual kinds; it declines the others before a key has moved.
+
+    Small files are worked on in the caller's thread, larger ones in another.
+    """
+
+    def __init__(self, keys: KeyStore, authority: TimestampAuthority, status: StatusSource) -> None:
+        self._keys = keys
+        self._authority = authority
+        self._status = status
+
+    async def sign(self, pdf: bytes, order: SigningOrder, evidence: Evidence) -> SignedRevision:
+        """Sign `pdf` as ordered and check the result before giving it out (ETSI EN 319 142-1 clause 6.3).
+
+        `evidence` is the status material of the signer's path; the timestamp authority's is fetched here.
+
+        Raises:
+            Declined: the file has something that the other writer is for; no key has moved.
+            Refused: the PDF may not be signed, or the self-check failed.
+            Unavailable: no trusted time or no status material; nothing is released.
+        """
+        apart = len(pdf) > INLINE
+        base = await _work(apart, Passed, pdf)
+        draft = await self._revisions(pdf, base, order, evidence, apart=apart)
+
+        def finish() -> bytes:
+            output = b"".join((pdf, draft.added))
+            if not output.startswith(pdf):
+                raise RuntimeError("joined octets begin with others")
+            self._check(output, draft, order)
+            return output
+
+        output = await _work(apart, finish)
+        digest = Digest("sha256:" + draft.all.digest().hex())
+        return SignedRevision(output, digest, order.field, order.level, order.signed_at, WrittenBy.FAST)
+
+    async def sign_file(self, source: Path, target: Path, order: SigningOrder, evidence: Evidence) -> SignedFile:
+        """Sign a file of any size into another at constant memory: one pass copies and hashes.
+
+        `target` must not exist; it appears only when it is whole and was checked. It is not synced to disk.
+
+        Raises:
+            Declined: the file has something that the other writer is for; no key has moved.
+            Refused: the PDF may not be signed, or the self-check failed.
+            Unavailable: no trusted time or no status material, or the files cannot be read or written.
+        """
+        draft_path = target.with_name(f".{target.name}.part")
+        with _files(source, draft_path) as (data, copy):
+            base = await _work(True, _copied, source, copy)
+            draft = await self._revisions(data, base, order, evidence, apart=True)
+
+            def finish() -> None:
+                _write_all(copy, draft.added)
+                with draft_path.open("rb") as written, mmap.mmap(written.fileno(), 0, access=mmap.ACCESS_READ) as view:
+                    # What precedes went from one buffer to the hash and to the file; its end is read back.
+                    if len(view) != draft.all.size or view[base.size :] != draft.added:
+                        raise RuntimeError("the file is not what was written")
+                    self._check(view, draft, order)
+                os.link(draft_path, target)
+
+            await _work(True, finish)
+        digest = Digest("sha256:" + draft.all.digest().hex())
+        return SignedFile(target, draft.all.size, digest, order.field, order.level, order.signed_at)
+
+    @staticmethod
+    def _check(output: Octets, draft: Draft, order: SigningOrder) -> None:
+        check(
+            output,
+            draft.base,
+            field=order.field,
+            certificate=order.chain[0],
+            algorithm=order.redemption.algorithm,
+            level=order.level,
+        )
+
+    async def _revisions(
+        self, data: Octets, base: Passed, order: SigningOrder, evidence: Evidence, *, apart: bool
+    ) -> Draft:
+        rank = LEVELS.index(order.level)
+        if base.digest() != order.redemption.base.raw:
+            raise Refused(
+                "not-what-was-authorised",
+                found="another base revision than the permit's",
+                expected="the bytes that were authorised",
+                remedy="ask for the signature with the right revision",
+            )
+        if rank >= 2 and not (evidence.ocsps or evidence.crls):
+            raise Unavailable(
+                "no-evidence",
+                found="no status material of the signer's certificate",
+                expected="an OCSP response or a CRL to embed (PAdES-BASELINE-LT)",
+                remedy="nothing was signed; it is tried again",
+            )
+        for attempt in (1, 2):
+            try:
+                draft, contents, material = await self._signature(data, base, order, rank=rank, apart=apart)
+                break
+            except TooLarge:
+                if attempt == 2:
+                    raise _no_room() from None
+        if rank >= 2:
+            await self._prolong(draft, contents, evidence + material, closed=rank == 3)
+        return draft
+
+    async def _signature(
+        self, data: Octets, base: Passed, order: SigningOrder, *, rank: int, apart: bool
+    ) -> tuple[Draft, bytes, Evidence]:
+        """The draft with the signature, its `/Contents` with their padding, the timestamp authority's material."""
+        template = cms.template(order.chain, order.redemption.algorithm)
+        room = template.room(self._authority.room if rank >= 1 else 0)
+        draft, hole = await _work(apart, _prepare, data, base, order, room, rank)
+        attributes = template.attributes(hole.digest())
+        # The permit is made from the octets, not from what this writer says of them.
+        permit = order.redemption.permit(Prepared(base, draft.added, hole.gap, attributes))
+        signature = await self._keys.sign(permit)
+        token, material = None, Evidence()
+        if rank >= 1:
+            stamped = await self._authority.timestamp(Digest.of(signature))
+            token = stamped.der
+            if rank >= 2:
+                material = await self._status.evidence(stamped.path)
+        return draft, hole.fill(template.content_info(attributes, signature, token)), material
+
+    async def _prolong(self, draft: Draft, contents: bytes, evidence: Evidence, *, closed: bool) -> None:
+        """Add the store in a revision of its own and, if `closed`, a document timestamp over it."""
+        try:
+            _add_store(draft, contents, evidence)
+            while closed:
+                room = self._authority.room
+                before = _Before.of(draft)
+                hole = _prepare_timestamp(draft, room)
+                token = await self._authority.timestamp(Digest("sha256:" + hole.digest().hex()))
+                more = evidence + await self._status.evidence(token.path)
+                if set(token.path) <= set(evidence.certificates):
+                    try:
+                        hole.fill(token.der)
+                        return
+                    except TooLarge:
+                        pass
+                # An authority may sign its next token with another certificate: then its material has to be in, too.
+                before.restore(draft)
+                if set(token.path) - set(evidence.certificates):
+                    evidence = more
+                    _add_store(draft, contents, evidence)
+        except Declined as fault:
+            raise _self_check(f"a file whose second reading failed ({fault.why})") from fault
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """A draft as it was before a revision that may have to be thrown away."""
+
+    size: int
+    beyond: int
+    xref: int
+    written: dict[int, bytes]
+
+    @classmethod
+    def of(cls, draft: Draft) -> _Before:
+        return cls(len(draft.added), draft.beyond, draft.file.xref, dict(draft.file.written))
+
+    def restore(self, draft: Draft) -> None:
+        del draft.added[self.size :]
+        draft.beyond, draft.file.xref, draft.file.written = self.beyond, self.xref, dict(self.written)
+
+
+async def _work(apart: bool, work: Callable[..., T], *arguments: object) -> T:
+    """Do it here, or in another thread."""
+    return await asyncio.to_thread(work, *arguments) if apart else work(*arguments)
+
+
+def _prepare(data: Octets, base: Passed, order: SigningOrder, room: int, rank: int) -> tuple[Draft, Hole]:
+    """Everything up to the key: field, stamp, signature dictionary, in a revision with a hole."""
+    file = File.open(data)
+    catalog = Catalog.of(file)
+    may_be_signed(catalog, certify=order.certify is not None)
+    if rank >= 2:
+        Store.of(catalog)
+    form = Form.of(catalog)
+    draft = Draft.on(file, base)
+    revision = draft.revision()
+    value = revision.reserve()
+    lock = None
+    held = form.names.get(order.field)
+    if held is not None:
+        lock = _fill_field(revision, catalog, form, held, value, order)
+    else:
+        if form.fields and order.certify is not None:
+            _only_the_first_certifies(file, form)
+        leaf, rect = _place(file, catalog, order)
+        appearance = _stamp(revision, leaf, rect, order)
+        field = revision.add(widget(order.field, value, leaf, rect, appearance))
+        place_field(revision, catalog, form, leaf, order.field, field)
+    if order.certify is not None:
+        catalog.put(b"/Perms", b"<< /DocMDP %b >>" % bytes(value))
+    catalog.write(revision)
+    reason = b" /Reason %b" % text_string(order.reason) if order.reason else b""
+    before = b"<< /Type /Sig /Filter /Adobe.PPKLite /SubFilter /ETSI.CAdES.detached"
+    after = b" /M %b%b%b >>" % (_date(order), reason, references(file, catalog.ref, order.certify, lock))
+    return draft, Hole.dig(draft, revision, value, room, before, after)
+
+
+def _date(order: SigningOrder) -> bytes:
+    """The claimed time (ISO 32000-2 clause 7.9.4), which EN 319 142-1 clause 6.3 wants in /M."""
+    if order.signed_at.utcoffset() is None:
+        raise ValueError("a time without an offset")
+    moment = (order.signed_at - (order.signed_at.utcoffset() or timedelta())).replace(tzinfo=None)
+    return b"(D:%b+00'00')" % moment.strftime("%Y%m%d%H%M%S").encode()
+
+
+def _only_the_first_certifies(file: File, form: Form) -> None:
+    for ref in form.fields:
+        field = Dictionary.parse(file.value(ref))
+        if field.get(b"/FT") == b"/Sig" and field.get(b"/V") is not None:
+            raise Declined("a certification after another signature")
+
+
+def _fill_field(
+    revision: Revision, catalog: Catalog, form: Form, held: Ref, value: Ref, order: SigningOrder
+) -> Dictionary | None:
+    """Put the signature into an empty field of the file; the field's lock, if it has one."""
+    file = revision.file
+    field = Dictionary.parse(file.value(held))
+    if field.get(b"/FT") != b"/Sig" or b"/V" in field.spans or b"/Kids" in field.spans or b"/SV" in field.spans:
+        raise Declined("a field that is signed, has seed values or is no plain signature field")
+    if order.certify is not None:
+        _only_the_first_certifies(file, form)
+    rect = numbers(file, field.get(b"/Rect"))
+    if rect is None or len(rect) != 4 or field.get(b"/Subtype") != b"/Widget":
+        raise Declined("a field without a widget of its own")
+    entries = {b"/V": bytes(value)}
+    if order.stamped and rect[0] != rect[2] and rect[1] != rect[3]:
+        named = reference(field.get(b"/P"))
+        leaf = next((leaf for leaf in leaves(file, catalog.content, backwards=True) if leaf.ref == named), None)
+        if leaf is None:
+            raise Declined("a field that does not say on which page it is")
+        shown = _stamp(revision, leaf, (rect[0], rect[1], rect[2], rect[3]), order)
+        if shown is not None:
+            entries[b"/AP"] = b"<< /N %b >>" % bytes(shown)
+            field = field.without(b"/AS")
+    revision.put(held, field.put(entries))
+    flag_signatures(revision, catalog, form)
+    return file.dictionary(field.get(b"/Lock"))
+
+
+def _place(file: File, catalog: Catalog, order: SigningOrder) -> tuple[Leaf, tuple[float, float, float, float]]:
+    """The page of the field and its rectangle in the page's own units, as ordered or by default.
+
+    Raises:
+        Refused: the order names a page that is not there, or a box outside it or over something.
+    """
+    if not order.stamped:
+        return last_page(file, catalog.content), NOWHERE
+    if order.placement is None:
+        looked: list[Leaf] = []
+
+        def sizes() -> Iterator[tuple[float, float]]:
+            for leaf in leaves(file, catalog.content, backwards=True):
+                looked.append(leaf)
+                yield leaf.page.size
+
+        found = default_place(order.index, sizes(), lambda back: looked[back].taken(file))
+        if not looked:
+            raise Declined("no pages")
+        return (looked[0], NOWHERE) if found is None else (looked[found[0]], looked[found[0]].page.place(found[1]))
+    here = pages.page_number(file, catalog.content, order.placement.page)
+    if isinstance(here, int):
+        raise Refused(
+            "placement-page",
+            found=f"page {order.placement.page}",
+            expected=f"one of the {here} pages",
+            remedy="place the signature on a page of the document",
+        )
+    box: Box = within(order.placement, *here.page.size)
+    if any(box.overlaps(other) for other in here.taken(file)):
+        raise Refused(
+            "placement-taken",
+            found="a box over another signature, form field or annotation",
+            expected="a free place: a stamp that covers something makes validators suspicious",
+            remedy="place the signature elsewhere",
+        )
+    return here, here.page.place(box)
+
+
+def _stamp(revision: Revision, leaf: Leaf, rect: tuple[float, float, float, float], order: SigningOrder) -> Ref | None:
+    if rect == NOWHERE:
+        return None
+    from services.signer.adapters.fast import stamp  # fonts are read only where something is drawn
+
+    wide, high = abs(rect[2] - rect[0]), abs(rect[3] - rect[1])
+    if leaf.page.rotation in (90, 270):
+        wide, high = high, wide
+    return stamp.draw(revision, order, wide * leaf.page.unit, high * leaf.page.unit, leaf.page.matrix)
+
+
+def _add_store(draft: Draft, contents: bytes, evidence: Evidence) -> None:
+    revision = draft.revision()
+    catalog = Catalog.of(draft.file)
+    Store.of(catalog).add(revision, catalog, contents, evidence)
+    catalog.write(revision)
+    draft.write(revision)
+    draft.close()
+
+
+def _prepare_timestamp(draft: Draft, room: int) -> Hole:
+    """A document timestamp in an invisible field on the last page (EN 319 142-1 clause 5.4.3)."""
+    file = draft.file
+    revision = draft.revision()
+    catalog = Catalog.of(file)
+    form = Form.of(catalog)
+    value = revision.reserve()
+    leaf = last_page(file, catalog.content)
+    name = form.unused("timestamp")
+    field = revision.add(widget(name, value, leaf, NOWHERE, None))
+    place_field(revision, catalog, form, leaf, name, field)
+    catalog.write(revision)
+    before = b"<< /Type /DocTimeStamp /Filter /Adobe.PPKLite /SubFilter /ETSI.RFC3161"
+    return Hole.dig(draft, revision, value, room, before, b" >>")
+
+
+@contextmanager
+def _files(source: Path, draft: Path) -> Iterator[tuple[mmap.mmap, int]]:
+    """The source mapped for reading, the draft open for writing; the draft's name is gone afterwards."""
+    try:
+        with source.open("rb") as read, mmap.mmap(read.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            copy = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                yield data, copy
+            finally:
+                os.close(copy)
+                draft.unlink(missing_ok=True)
+    except (OSError, ValueError) as fault:
+        raise Unavailable(
+            "signing-files",
+            found=f"files that cannot be read or written ({type(fault).__name__})",
+            expected="a file to sign, and a new name to write to",
+            remedy="nothing was released; mend the folder or choose another name",
+        ) from fault
+
+
+def _copied(source: Path, copy: int) -> Passed:
+    """Copy the source; what went by."""
+    passed = Passed()
+    buffer = bytearray(CHUNK)
+    view = memoryview(buffer)
+    with source.open("rb", buffering=0) as read:
+        while count := read.readinto(buffer):
+            passed.take(view[:count])
+            _write_all(copy, view[:count])
+    return passed
+
+
+def _write_all(copy: int, data: bytearray | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(copy, view) :]
+
+
+def _self_check(found: str) -> Refused:
+    return Refused(
+        "self-check",
+        found=found,
+        expected="a file that can be extended again",
+        remedy="nothing was released; report this as a fault of the signer",
+    )
+
+
+def _no_room() -> Unavailable:
+    return Unavailable(
+        "signature-room",
+        found="a signature or timestamp token larger than the room reserved for it, twice",
+        expected="tokens of a steady size",
+        remedy="nothing was signed; it is tried again",
+    )
