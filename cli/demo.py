@@ -151,7 +151,7 @@ def outside_of(world: World) -> Outside:
         authority=world.urls.authority,
         jwks=world.urls.jwks,
         ca=world.urls.ca,
-        tsa=world.urls.tsa,
+        tsa=(world.urls.tsa, world.urls.tsa2),
         registry=world.urls.registry,
         anchors=world.anchors,
         ra_token_file=world.ra_token_file,

@@ -40,7 +40,7 @@ class Outside(Settings):
     authority: str = Field(description="issuer of identity events and activations")
     jwks: str = Field(description="URL of the authority's JWK Set (RFC 7517)")
     ca: str = Field(description="base URL of the CA's API")
-    tsa: str = Field(description="URL of the RFC 3161 timestamp authority")
+    tsa: str | tuple[str, ...] = Field(description="URL of the RFC 3161 timestamp authority, or several in order")
     registry: str = Field(description="base URL of the enterprise registry")
     anchors: Path = Field(description="folder of trusted roots, PEM or DER")
     ra_token_file: Path = Field(description="file with the registration authority's bearer token, mode 0600")

@@ -75,6 +75,7 @@ class Pki:
         self.root = self._authority("root", None, 25 * 365)
         self.issuing = self._authority("issuing", self.root, 10 * 365)
         self.tsa = self._leaf("tsa", self.root, [ExtendedKeyUsageOID.TIME_STAMPING], critical=True, rsa_bits=3072)
+        self.tsa2 = self._leaf("tsa2", self.root, [ExtendedKeyUsageOID.TIME_STAMPING], critical=True)
         self.responders = {
             "root": self._leaf("ocsp-root", self.root, [ExtendedKeyUsageOID.OCSP_SIGNING], nocheck=True),
             "issuing": self._leaf("ocsp-issuing", self.issuing, [ExtendedKeyUsageOID.OCSP_SIGNING], nocheck=True),
@@ -321,7 +322,7 @@ class Pki:
 
     def _state(self, issuer: Issuer, serial: int) -> tuple[Any, x509.ReasonFlags | None, datetime | None]:
         if issuer is self.root:
-            own = {one.certificate.serial_number for one in (self.issuing, self.tsa)}
+            own = {one.certificate.serial_number for one in (self.issuing, self.tsa, self.tsa2)}
             return (ocsp.OCSPCertStatus.GOOD if serial in own else ocsp.OCSPCertStatus.UNKNOWN), None, None
         try:
             found = self.status(str(serial))

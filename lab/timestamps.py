@@ -11,7 +11,7 @@ from typing import Any
 from asn1crypto import algos, cms, core, tsp
 from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from lab.pki import Issuer
 
@@ -75,7 +75,11 @@ def _signed(content: tsp.TSTInfo, tsa: Issuer, with_certificate: bool) -> cms.Co
             ),
         ]
     )
-    signature = tsa.key.sign(attributes.dump(), padding.PKCS1v15(), hashes.SHA256())
+    if isinstance(tsa.key, rsa.RSAPrivateKey):
+        signature = tsa.key.sign(attributes.dump(), padding.PKCS1v15(), hashes.SHA256())
+    else:
+        signature = tsa.key.sign(attributes.dump(), ec.ECDSA(hashes.SHA256()))
+    algorithm = "sha256_rsa" if isinstance(tsa.key, rsa.RSAPrivateKey) else "sha256_ecdsa"
     signer = cms.SignerInfo(
         {
             "version": "v1",
@@ -85,7 +89,7 @@ def _signed(content: tsp.TSTInfo, tsa: Issuer, with_certificate: bool) -> cms.Co
             ),
             "digest_algorithm": algos.DigestAlgorithm({"algorithm": "sha256"}),
             "signed_attrs": attributes,
-            "signature_algorithm": algos.SignedDigestAlgorithm({"algorithm": "sha256_rsa"}),
+            "signature_algorithm": algos.SignedDigestAlgorithm({"algorithm": algorithm}),
             "signature": signature,
         }
     )

@@ -21,7 +21,7 @@ from lab.people import Citizen, Firm, citizen, firm
 from lab.pki import Pki
 from lab.registry import Registry, Status
 
-PARTS = ("authority", "ca", "ocsp", "crl", "tsa", "registry")
+PARTS = ("authority", "ca", "ocsp", "crl", "tsa", "tsa2", "registry")
 FAULTS = ("down", "slow", "nonsense", "wrong-imprint", "wrong-nonce", "stale", "unknown")
 _SLOW_SECONDS = 30.0
 _RETRY_SECONDS = 0.2
@@ -41,6 +41,7 @@ class Urls:
     ca: str
     ocsp: str
     tsa: str
+    tsa2: str
     registry: str
 
 
@@ -73,6 +74,7 @@ class World:
             f"{base}/pki",
             f"{base}/pki/ocsp",
             f"{base}/pki/tsa",
+            f"{base}/pki/tsa2",
             f"{base}/registry",
         )
         self.authority = Authority(self.folder, self.urls.authority, self._clock)
@@ -160,6 +162,7 @@ class World:
         add("GET", "/pki/certs/{name}.cer", self._cer)
         add("GET", "/pki/cps", self._cps)
         add("POST", "/pki/tsa", self._part("tsa", self._tsa))
+        add("POST", "/pki/tsa2", self._part("tsa2", self._tsa))
         add("GET", "/registry/enterprises/{tax_code}", self._part("registry", self._enterprise))
         add("POST", "/control/{call}", self._control)
         add("GET", "/control/state", self._state)
@@ -263,10 +266,11 @@ class World:
         return web.Response(text="Certification practice statement of a toy. Trust nothing that it issues.\n")
 
     async def _tsa(self, request: web.Request) -> web.Response:
-        fault = self._faults.get("tsa")
+        second = request.path.endswith("tsa2")
+        fault = self._faults.get("tsa2" if second else "tsa")
         found = timestamps.answer(
             await request.read(),
-            self.pki.tsa,
+            self.pki.tsa2 if second else self.pki.tsa,
             self._clock,
             wrong_imprint=fault == "wrong-imprint",
             wrong_nonce=fault == "wrong-nonce",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from services.runtime.settings import Settings
 from services.signer.csc.model import Client
@@ -20,7 +20,7 @@ class SignerSettings(Settings):
     """Times are in seconds, sizes in octets. Where keys are kept is explained in docs/keys.md.
 
     `anchors`: folder of the root certificates that signers and timestamp authorities must lead to.
-    `tsa`: URL of the RFC 3161 timestamp authority. `authority`: the e-identity authority's issuer URL, as in `iss`;
+    `tsa`: RFC 3161 timestamp authorities. `authority`: the e-identity authority's issuer URL, as in `iss`;
     `authority_jwks`: where its keys are, by default below the issuer.
     `csc_clients`: systems that may use the CSC API, a JSON list of `{"id", "name", "secret_sha256", "redirect_uris"}`.
     """
@@ -32,7 +32,11 @@ class SignerSettings(Settings):
     pkcs11_token: Annotated[str | None, Field(description="pkcs11: the token's label")] = None
     pkcs11_pin_file: Annotated[Path | None, Field(description="pkcs11: the user PIN")] = None
     anchors: Path
-    tsa: str
+    tsa: Annotated[
+        tuple[str, ...],
+        BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+        Field(min_length=1, max_length=8, description="one URL, or several in the order of preference"),
+    ]
     authority: str
     authority_jwks: str | None = None
     audience: str = "antin"
@@ -42,6 +46,9 @@ class SignerSettings(Settings):
     tsa_skew: Annotated[float, Field(gt=0, le=600)] = 60.0
     status_timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
     status_limit: Annotated[int, Field(ge=10_000, le=50_000_000)] = 4_000_000
+    status_embedded: Annotated[
+        int, Field(ge=0, le=50_000_000, description="a larger CRL stands in for no OCSP responder that is away")
+    ] = 500_000
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

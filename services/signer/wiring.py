@@ -31,7 +31,7 @@ from services.signer.adapters.csc_store import SqlBooks
 from services.signer.adapters.file_keys import FileKeys
 from services.signer.adapters.pades_writer import EitherWriter
 from services.signer.adapters.status import OnlineStatus
-from services.signer.adapters.tsa import Rfc3161Authority
+from services.signer.adapters.tsa import OrderedAuthorities, Rfc3161Authority
 from services.signer.batch.handlers import Press, pressing
 from services.signer.batch.routes import routes as batch_routes
 from services.signer.csc.handlers import Server, answering
@@ -135,14 +135,22 @@ def build(
         platform.clock,
         timeout=settings.status_timeout,
         limit=settings.status_limit,
+        embedded=settings.status_embedded,
     )
-    authority = Rfc3161Authority(
-        platform.outbound,
-        settings.tsa,
-        anchors,
+    authority = OrderedAuthorities(
+        [
+            Rfc3161Authority(
+                platform.outbound,
+                url,
+                anchors,
+                platform.clock,
+                skew=timedelta(seconds=settings.tsa_skew),
+                timeout=settings.tsa_timeout,
+            )
+            for url in settings.tsa
+        ],
         platform.clock,
-        skew=timedelta(seconds=settings.tsa_skew),
-        timeout=settings.tsa_timeout,
+        status.evidence,
     )
     jwks = Jwks(
         platform.outbound, settings.authority_jwks or settings.authority.rstrip("/") + "/jwks.json", platform.clock

@@ -100,14 +100,14 @@ async def test_no_timestamp_no_status_no_release(tmp_path: Path, part: str, kind
         one = await at.citizen(1)
         made = await at.send(pdfs.minimal(), [one])
         at.world.fault(part, kind)
-        if part == "ocsp":
-            at.world.fault("crl", kind)
+        second = {"ocsp": "crl", "tsa": "tsa2"}[part]
+        at.world.fault(second, kind)
         await at.approve(made["id"], "party-1", one)
         await at.said("SigningRequested", contract=made["id"])
         await asyncio.sleep(1.5)
         assert not await at.facts("DocumentSigned")
         assert not await at.facts("SigningRefused")
-        for each in ("tsa", "ocsp", "crl"):
+        for each in ("tsa", "tsa2", "ocsp", "crl"):
             at.world.fault(each, None)
         await at.said("ContractCompleted", contract=made["id"])
 

@@ -24,7 +24,7 @@ from signer_world import order
 from test_pades_levels import passes_at_pyhanko
 
 from events.errors import Refused, Unavailable
-from events.values import CredentialId
+from events.values import CredentialId, Digest
 from lab.world import World
 from services.runtime.clock import SystemClock
 from services.runtime.outbound import Outbound
@@ -32,7 +32,7 @@ from services.signer.adapters.chains import load_anchors
 from services.signer.adapters.file_keys import FileKeys
 from services.signer.adapters.pades_writer import EitherWriter
 from services.signer.adapters.status import OnlineStatus
-from services.signer.adapters.tsa import Rfc3161Authority
+from services.signer.adapters.tsa import OrderedAuthorities, Rfc3161Authority
 from services.signer.model import SigningAlgorithm
 
 SUBJECTS = {
@@ -104,6 +104,48 @@ async def test_the_labs_bad_time_releases_nothing(lab, kind):
     world.fault("tsa", kind)
     with pytest.raises(Unavailable):
         await writer.sign(pdfs.minimal(), order(pdfs.minimal(), check.path, who, SigningAlgorithm.P256), check.evidence)
+
+
+@pytest.mark.parametrize("kind", ["down", "nonsense", "wrong-imprint"])
+async def test_while_one_authority_fails_the_other_gives_the_time(tmp_path, kind):
+    """Both timestamps of an LTA by the second authority, whose own material is then in the file."""
+    async with World(tmp_path / "lab") as world, Outbound(allowed=[world.host_port]) as outbound:
+        anchors = load_anchors(world.anchors)
+        keys = FileKeys(tmp_path / "keys", SecretStr("x"))
+        status = OnlineStatus(outbound, anchors, SystemClock())
+        two = OrderedAuthorities(
+            [
+                Rfc3161Authority(outbound, url, anchors, SystemClock(), timeout=2)
+                for url in (world.urls.tsa, world.urls.tsa2)
+            ],
+            SystemClock(),
+            status.evidence,
+        )
+        who, chain, _ = await enrol(world, keys, "natural", SigningAlgorithm.P256)
+        world.fault("tsa", kind)
+        check = await status.check(chain)
+        pdf = pdfs.minimal()
+        ordered = order(pdf, check.path, who, SigningAlgorithm.P256)
+        signed = (await PyhankoWriter(keys, two, status).sign(pdf, ordered, check.evidence)).pdf
+        assert await passes_at_pyhanko(signed, world.pki.root.der) == 1
+        assert world.pki.tsa2.der.hex() in signed.hex()
+
+
+async def test_requests_to_an_authority_share_one_connection(tmp_path, monkeypatch):
+    """A handshake a signature would cost more than the token."""
+    opened = []
+    connect = Outbound._open
+
+    def counting(self, found):
+        opened.append(found)
+        return connect(self, found)
+
+    monkeypatch.setattr(Outbound, "_open", counting)
+    async with World(tmp_path / "lab") as world, Outbound(allowed=[world.host_port]) as outbound:
+        authority = Rfc3161Authority(outbound, world.urls.tsa, load_anchors(world.anchors), SystemClock())
+        for n in range(10):
+            await authority.timestamp(Digest.of(bytes([n])))
+    assert len(opened) == 1
 
 
 @pytest.mark.parametrize("kind", ["down", "nonsense", "stale", "unknown"])

@@ -14,7 +14,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from signer_world import NOW, World, desk
 
 from events.errors import Refused, Unavailable
+from services.runtime.clock import SystemClock
+from services.signer.adapters.status import OnlineStatus
 from services.signer.model import Role, SigningAlgorithm, Standing
+from tests.support.clocks import StillClock
 
 
 async def test_signer_and_issuer_are_checked_and_the_evidence_is_kept(tmp_path):
@@ -41,6 +44,72 @@ async def test_the_signers_own_status_is_always_fresh_and_the_issuers_is_kept(tm
         at.world.revoked[party.serial] = x509.ReasonFlags.certificate_hold
         with pytest.raises(Refused, match="certificate-suspended"):
             (await at.status.check(party.chain)).decide()
+
+
+async def test_a_kept_answer_is_used_up_to_its_next_update_and_never_past_it(tmp_path):
+    """RFC 6960 clause 4.2.2.1: at nextUpdate, or before it, newer information will be available."""
+    clock = StillClock(NOW)
+    async with desk(tmp_path, clock=clock) as at:
+        status = OnlineStatus(at.outbound, [at.world.root.certificate], clock)
+        path = (at.world.tsa.der, at.world.root.der)
+        first = await status.evidence(path)
+        clock.pass_by(3599)
+        assert await status.evidence(path) is first
+        assert at.world.asked == ["ocsp"]
+        clock.pass_by(1)
+        second = await status.evidence(path)
+        assert at.world.asked == ["ocsp", "ocsp"]
+        assert second.ocsps != first.ocsps
+        at.world.revoked[at.world.tsa.certificate.serial_number] = x509.ReasonFlags.key_compromise
+        clock.pass_by(3600)
+        with pytest.raises(Unavailable, match="timestamp-authority-status"):
+            await status.evidence(path)
+
+
+async def test_an_issuers_answer_is_asked_anew_once_its_time_is_over(tmp_path):
+    clock = StillClock(NOW)
+    async with desk(tmp_path, clock=clock) as at:
+        status = OnlineStatus(at.outbound, [at.world.root.certificate], clock)
+        party = await at.party(SigningAlgorithm.P256)
+        for seconds, asked in ((0, 2), (1800, 3), (1799, 4), (1, 6)):
+            clock.pass_by(seconds)
+            (await status.check(party.chain)).decide()
+            assert at.world.asked.count("ocsp") == asked  # the signer's each time, the issuer's once an hour
+
+
+async def test_a_signers_crl_is_looked_at_each_time_but_not_fetched_each_time(tmp_path):
+    """S1: the status before each signature; RFC 9110 clause 13: 304 when the CRL is still the same."""
+    async with desk(tmp_path, offer_ocsp=False) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        for _ in range(3):
+            (await at.status.check(party.chain)).decide()
+        assert at.world.asked == ["crl", "crl", "crl", "crl-unchanged", "crl", "crl-unchanged"]
+        at.world.revoked[party.serial] = x509.ReasonFlags.certificate_hold
+        with pytest.raises(Refused, match="certificate-suspended"):
+            (await at.status.check(party.chain)).decide()
+
+
+async def test_a_large_crl_stands_in_for_no_responder_but_serves_where_there_is_none(tmp_path):
+    async with desk(tmp_path, ocsp_mode="down", crl_filling=200) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        small = OnlineStatus(at.outbound, [at.world.root.certificate], SystemClock(), embedded=2_000)
+        found = await small.check(party.chain)
+        assert found.rows[0].standing is Standing.UNKNOWN
+        assert "too large" in (found.rows[0].why_unknown or "")
+        at.world.revoked[party.serial] = x509.ReasonFlags.key_compromise
+        with pytest.raises(Refused, match="certificate-revoked"):  # what it says against a certificate counts
+            (await small.check(party.chain)).decide()
+        at.world.ocsp_mode = "ok"
+        del at.world.revoked[party.serial]
+        again = await small.check(party.chain)
+        again.decide()
+        assert not again.evidence.crls
+    async with desk(tmp_path, offer_ocsp=False, crl_filling=200) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        small = OnlineStatus(at.outbound, [at.world.root.certificate], SystemClock(), embedded=2_000)
+        found = await small.check(party.chain)
+        found.decide()
+        assert max(len(crl) for crl in found.evidence.crls) > 2_000
 
 
 @pytest.mark.parametrize("offer_ocsp", [True, False])

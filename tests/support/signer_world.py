@@ -28,7 +28,7 @@ from joserfc.jwk import ECKey
 from pydantic import SecretStr
 
 from events.values import BaselineLevel, ContractId, CredentialId, Digest, IdentityId, Slot
-from services.runtime.clock import SystemClock
+from services.runtime.clock import Clock, SystemClock
 from services.runtime.outbound import Outbound
 from services.signer.adapters.file_keys import FileKeys
 from services.signer.adapters.pades_writer import EitherWriter
@@ -79,6 +79,8 @@ class World:
     revoked: dict[int, x509.ReasonFlags] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     tsa_offset: timedelta = timedelta(0)
+    clock: Clock = field(default_factory=SystemClock)
+    crl_filling: int = 0
 
     def issue(
         self,
@@ -265,7 +267,7 @@ class World:
         if (bad := await self._misbehave(self.ocsp_mode)) is not None:
             return bad
         asked = ocsp.load_der_ocsp_request(await request.read())
-        now = SystemClock().now().replace(microsecond=0)
+        now = self.clock.now().replace(microsecond=0)
         issuer = (
             self.root if asked.issuer_name_hash == _sha1(self.root.certificate.subject.public_bytes()) else self.issuing
         )
@@ -322,6 +324,9 @@ class World:
             .add_extension(x509.CRLNumber(1), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False)
         )
+        for serial in range(1, self.crl_filling + 1):
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(this).build()
+            builder = builder.add_revoked_certificate(revoked)
         for serial, reason in self.revoked.items():
             builder = builder.add_revoked_certificate(
                 x509.RevokedCertificateBuilder()
@@ -337,7 +342,11 @@ class World:
         if mark not in cache:
             key = ec.generate_private_key(ec.SECP256R1()) if self.crl_mode == "impostor" else issuer.key
             cache[mark] = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
-        return web.Response(body=cache[mark], content_type="application/pkix-crl")
+        etag = '"' + hashlib.sha256(cache[mark]).hexdigest()[:16] + '"'
+        if request.headers.get("If-None-Match") == etag:
+            self.asked.append("crl-unchanged")
+            return web.Response(status=304)
+        return web.Response(body=cache[mark], content_type="application/pkix-crl", headers={"ETag": etag})
 
     async def _tsa(self, request: web.Request) -> web.Response:
         self.asked.append("tsa")
@@ -370,7 +379,7 @@ class World:
             "policy": "1.3.6.1.4.1.99999.1",
             "message_imprint": imprint,
             "serial_number": uuid.uuid4().int >> 70,
-            "gen_time": SystemClock().now().replace(microsecond=0) + offset,
+            "gen_time": self.clock.now().replace(microsecond=0) + offset,
             "accuracy": {"seconds": 1},
         }
         if mode != "no-nonce":

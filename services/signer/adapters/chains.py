@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
 from events.errors import Refused
+from services.signer.adapters.der import SEQUENCE, span, whole
 
 HASHES: dict[str, type[hashes.HashAlgorithm]] = {
     "sha256": hashes.SHA256,
@@ -115,6 +116,45 @@ def verify_signature(
         key.verify(signature, data, ec.ECDSA(chosen))
         return
     raise UnsupportedAlgorithm(f"scheme {scheme} with this key")
+
+
+_BY_OID: dict[bytes, tuple[str, str]] = {
+    bytes.fromhex("06092a864886f70d010101"): ("rsa", ""),
+    bytes.fromhex("06092a864886f70d01010b"): ("rsa", "sha256"),
+    bytes.fromhex("06092a864886f70d01010c"): ("rsa", "sha384"),
+    bytes.fromhex("06092a864886f70d01010d"): ("rsa", "sha512"),
+    bytes.fromhex("06082a8648ce3d040302"): ("ecdsa", "sha256"),
+    bytes.fromhex("06082a8648ce3d040303"): ("ecdsa", "sha384"),
+    bytes.fromhex("06082a8648ce3d040304"): ("ecdsa", "sha512"),
+}
+
+
+def verify_by_identifier(
+    key: CertificatePublicKeyTypes, signature: bytes, data: bytes, identifier: bytes, digest: str
+) -> None:
+    """As `verify_signature`, from an AlgorithmIdentifier in DER; quick for all but RSASSA-PSS.
+
+    Raises:
+        InvalidSignature: it does not match.
+        UnsupportedAlgorithm: not an algorithm we accept.
+    """
+    _, _, start, end = whole(identifier, SEQUENCE)
+    name = span(identifier, start, end)
+    scheme, method = _BY_OID.get(identifier[name[1] : name[3]], ("", ""))
+    chosen = HASHES.get(method or digest)
+    if scheme == "rsa" and chosen is not None and isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048:
+        key.verify(signature, data, padding.PKCS1v15(), chosen())
+    elif (
+        scheme == "ecdsa" and chosen is not None and isinstance(key, ec.EllipticCurvePublicKey) and key.key_size >= 256
+    ):
+        key.verify(signature, data, ec.ECDSA(chosen()))
+    else:
+        verify_signature(key, signature, data, algos.SignedDigestAlgorithm.load(identifier), digest)
+
+
+def lifetime(path: Sequence[x509.Certificate]) -> tuple[datetime, datetime]:
+    """From when until when all certificates of a path are valid."""
+    return max(one.not_valid_before_utc for one in path), min(one.not_valid_after_utc for one in path)
 
 
 def build_path(

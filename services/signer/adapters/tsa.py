@@ -1,35 +1,49 @@
-# mypy: allow-untyped-calls
 """RFC 3161 client that fails closed: a token comes out only after everything about it was checked."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from asn1crypto import algos, cms, core, tsp
+import structlog
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from pyhanko.sign.timestamps import TimeStamper
 
 from events.errors import Refused, Unavailable
 from events.values import Digest
 from services.runtime.clock import Clock
 from services.runtime.outbound import Outbound
-from services.signer.adapters import chains
+from services.signer.adapters import chains, der
 from services.signer.adapters.fetching import fetch
 from services.signer.model import Token
+from services.signer.ports import TimestampAuthority
+
+log = structlog.get_logger()
 
 ROOM = 9_000
 """Octets reserved for a token before one was seen: a token with three RSA certificates has about 6,000."""
 
-
-class _Response(core.Sequence):
-    """TimeStampResp, whose token is absent when the authority refuses (RFC 3161 clause 2.4.2)."""
-
-    _fields = [("status", tsp.PKIStatusInfo), ("time_stamp_token", cms.ContentInfo, {"optional": True})]  # noqa: RUF012
+_SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
+_TST_INFO = bytes.fromhex("060b2a864886f70d0109100104")
+_CONTENT_TYPE = bytes.fromhex("06092a864886f70d010903")
+_MESSAGE_DIGEST = bytes.fromhex("06092a864886f70d010904")
+_SIGNING_CERTIFICATE = bytes.fromhex("060b2a864886f70d010910020c")
+_SIGNING_CERTIFICATE_V2 = bytes.fromhex("060b2a864886f70d010910022f")
+_SHA256 = bytes.fromhex("0609608648016503040201")
+_DIGESTS = {
+    bytes.fromhex("06052b0e03021a"): "sha1",
+    _SHA256: "sha256",
+    bytes.fromhex("0609608648016503040202"): "sha384",
+    bytes.fromhex("0609608648016503040203"): "sha512",
+}
+_IMPRINT = bytes.fromhex("3031300d060960864801650304020105000420")
+"""MessageImprint of SHA-256 up to its 32 octets."""
+_KNOWN_MOST = 64
 
 
 class Rfc3161Authority:
@@ -53,10 +67,8 @@ class Rfc3161Authority:
     ) -> None:
         self._outbound = outbound
         self._url = url
-        self._anchors = tuple(anchors)
-        self._pool = tuple(pool)
+        self._checker = TokenChecker(anchors, pool, skew)
         self._clock = clock
-        self._skew = skew
         self._timeout = timeout
         self._limit = limit
         self._room = ROOM
@@ -73,21 +85,13 @@ class Rfc3161Authority:
             Unavailable: no answer in time, a refusal, or an answer that does not stand up to checking.
         """
         nonce = secrets.randbits(63) | (1 << 62)
-        request = tsp.TimeStampReq(
-            {
-                "version": 1,
-                "message_imprint": {"hash_algorithm": {"algorithm": "sha256"}, "hashed_message": digest.raw},
-                "nonce": nonce,
-                "cert_req": True,
-            }
-        )
         body, kind = await fetch(
             self._outbound,
             "POST",
             self._url,
             what="timestamp authority",
             code="timestamp-authority",
-            body=request.dump(),
+            body=request(digest, nonce),
             content_type="application/timestamp-query",
             accept="application/timestamp-reply",
             timeout=self._timeout,
@@ -95,139 +99,320 @@ class Rfc3161Authority:
         )
         if kind != "application/timestamp-reply":
             raise _bad("timestamp-media-type", f"an answer of type {kind[:60]!r}", "application/timestamp-reply")
-        token = check_response(
-            body,
-            digest=digest,
-            nonce=nonce,
-            anchors=self._anchors,
-            pool=self._pool,
-            now=self._clock.now(),
-            skew=self._skew,
-        )
+        token = self._checker.check(body, digest=digest, nonce=nonce, now=self._clock.now())
         self._room = max(self._room, len(token.der) + 1_000)
         return token
 
-    def as_time_stamper(self) -> TimeStamper:
-        """The same authority in pyHanko's form, with the same checks."""
-        return _CheckedTimeStamper(self)
+
+Vouch = Callable[[tuple[bytes, ...]], Awaitable[object]]
+"""Raises Unavailable unless every certificate of an authority's path is in good standing."""
 
 
-class _CheckedTimeStamper(TimeStamper):
-    def __init__(self, authority: Rfc3161Authority) -> None:
-        super().__init__()
-        self._authority = authority
+@dataclass
+class _Health:
+    """How an authority has done: failures in a row, and until when it is passed over."""
 
-    async def async_timestamp(self, message_digest: bytes, md_algorithm: str) -> cms.ContentInfo:
-        """A checked token.
+    failures: int = 0
+    until: datetime | None = None
+
+
+class OrderedAuthorities:
+    """A `TimestampAuthority` over several in the operator's order: the first that is well is asked.
+
+    One that fails is passed over for a pause of 5 s, doubling up to 5 minutes; then a single request tries it again.
+    While all are passed over, they are asked all the same, first the one whose pause ends first. There is no local
+    clock to fall back to: when none answers, there is no time. `vouch` looks at the standing of their certificates.
+    """
+
+    def __init__(self, authorities: Sequence[TimestampAuthority], clock: Clock, vouch: Vouch) -> None:
+        if not authorities:
+            raise ValueError("no timestamp authority")
+        self._authorities = tuple(authorities)
+        self._health = tuple(_Health() for _ in authorities)
+        self._clock = clock
+        self._vouch = vouch
+
+    @property
+    def room(self) -> int:
+        """Octets to reserve for a token of any of them."""
+        return max(one.room for one in self._authorities)
+
+    async def timestamp(self, digest: Digest) -> Token:
+        """A checked token over the digest, by the first authority that gives one.
 
         Raises:
-            Unavailable: as `Rfc3161Authority.timestamp`, or a digest other than SHA-256 was asked for.
+            Unavailable: none of them did; the fault is the last one's.
         """
-        if md_algorithm != "sha256":
-            raise _bad("timestamp-digest", f"a digest by {md_algorithm}", "SHA-256")
-        token = await self._authority.timestamp(Digest("sha256:" + message_digest.hex()))
-        content: cms.ContentInfo = cms.ContentInfo.load(token.der)
-        return content
+        last: Unavailable | None = None
+        for place in self._order():
+            health = self._health[place]
+            if health.failures:  # one request finds out whether it is well again; the others go on to the next
+                health.until = self._clock.now() + _pause(health.failures)
+            try:
+                token = await self._authorities[place].timestamp(digest)
+                await self._vouch(token.path)
+            except Unavailable as fault:
+                health.failures += 1
+                health.until = self._clock.now() + _pause(health.failures)
+                log.warning("timestamp-authority-failed", place=place + 1, code=fault.code, failures=health.failures)
+                last = fault
+                continue
+            if health.failures:
+                log.info("timestamp-authority-back", place=place + 1)
+            health.failures, health.until = 0, None
+            return token
+        raise last or ValueError("no timestamp authority")
+
+    def _order(self) -> list[int]:
+        now = self._clock.now()
+        waits = [
+            (health.until, place) for place, health in enumerate(self._health) if health.until and now < health.until
+        ]
+        resting = {place for _, place in waits}
+        well = [place for place in range(len(self._authorities)) if place not in resting]
+        return well or [place for _, place in sorted(waits)]
 
 
-def check_response(
-    body: bytes,
-    *,
-    digest: Digest,
-    nonce: int,
-    anchors: Sequence[x509.Certificate],
-    pool: Sequence[x509.Certificate],
-    now: datetime,
-    skew: timedelta,
-) -> Token:
-    """The token in a TimeStampResp (DER) if it is what was asked for (RFC 3161 clauses 2.3, 2.4.2; RFC 5816).
+def _pause(failures: int) -> timedelta:
+    return timedelta(seconds=min(5 * 2 ** min(failures - 1, 10), 300))
+
+
+def request(digest: Digest, nonce: int) -> bytes:
+    """A TimeStampReq (DER): SHA-256, a nonce, the certificate wanted (RFC 3161 clause 2.4.1)."""
+    return der.tlv(der.SEQUENCE, b"\x02\x01\x01", _IMPRINT, digest.raw, der.integer(nonce), b"\x01\x01\xff")
+
+
+@dataclass(frozen=True)
+class _Signer:
+    """Who signs tokens: what was checked about the certificate holds from `since` to `until`."""
+
+    key: CertificatePublicKeyTypes
+    path: tuple[bytes, ...]
+    identifiers: tuple[bytes, ...]
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The fields of a token, as they stand in its DER."""
+
+    info: bytes
+    certificates: bytes
+    identifier: bytes
+    digest: str
+    attributes: bytes
+    algorithm: bytes
+    signature: bytes
+
+
+class TokenChecker:
+    """Checks an authority's answers (RFC 3161 clauses 2.3, 2.4.2; RFC 5816); its path is built once and remembered."""
+
+    def __init__(self, anchors: Sequence[x509.Certificate], pool: Sequence[x509.Certificate], skew: timedelta) -> None:
+        self._anchors = tuple(anchors)
+        self._pool = tuple(pool)
+        self._skew = skew
+        self._known: dict[tuple[bytes, bytes], _Signer] = {}
+
+    def check(self, body: bytes, *, digest: Digest, nonce: int, now: datetime) -> Token:
+        """The token in a TimeStampResp (DER) if it is what was asked for.
+
+        Raises:
+            Unavailable: the code says which check failed.
+        """
+        try:
+            token = _granted(body)
+            parts = _parts(token)
+            time = _info(parts.info, digest, nonce)
+            if abs(time - now) > self._skew:
+                raise _bad(
+                    "timestamp-time",
+                    f"a time {abs(time - now).total_seconds():.0f} s away from ours",
+                    f"at most {self._skew.total_seconds():.0f} s",
+                )
+            return self._signed(token, parts, time)
+        except (ValueError, TypeError, KeyError, IndexError, UnsupportedAlgorithm) as fault:
+            raise _bad(
+                "timestamp-malformed", f"an answer that cannot be read ({type(fault).__name__})", "DER of RFC 3161"
+            ) from fault
+
+    def _signed(self, token: bytes, parts: _Parts, time: datetime) -> Token:
+        kind, message, method, named = _attributes(parts.attributes)
+        if kind != _TST_INFO:
+            raise _bad("timestamp-malformed", "a content-type attribute that is not TSTInfo", "id-ct-TSTInfo")
+        if parts.digest not in chains.HASHES:
+            raise _bad("timestamp-algorithm", f"a token digest by {parts.digest}", "SHA-256, SHA-384 or SHA-512")
+        if message != hashlib.new(parts.digest, parts.info).digest():
+            raise _bad("timestamp-signature", "a message digest that is not the content's", "the content's")
+        signer = self._known.get((parts.certificates, named))
+        if signer is None or not signer.since <= time <= signer.until:
+            signer = None
+            leaf, others = _named(parts.certificates, method, named)
+            identifiers = _identifiers(leaf)
+            key = leaf.public_key()
+        else:
+            identifiers, key = signer.identifiers, signer.key
+        if parts.identifier not in identifiers:
+            raise _bad("timestamp-signer", "a signer identifier of another certificate", "the named certificate's")
+        # The attributes are hashed as they stand, with the SET tag in place of [0] (RFC 5652 clause 5.4).
+        signed = b"\x31" + parts.attributes[1:]
+        try:
+            chains.verify_by_identifier(key, parts.signature, signed, parts.algorithm, parts.digest)
+        except InvalidSignature as fault:
+            raise _bad(
+                "timestamp-signature", "a signature that does not hold", "one by the named certificate"
+            ) from fault
+        except UnsupportedAlgorithm as fault:
+            raise _bad("timestamp-algorithm", str(fault), "RSA of 2048 bit or ECDSA of 256 bit with SHA-2") from fault
+        if signer is None:
+            signer = self._learn(leaf, others, identifiers, time)
+            if len(self._known) >= _KNOWN_MOST:
+                self._known.clear()
+            self._known[parts.certificates, named] = signer
+        return Token(der=token, time=time, path=signer.path)
+
+    def _learn(
+        self, leaf: x509.Certificate, others: list[x509.Certificate], identifiers: tuple[bytes, ...], time: datetime
+    ) -> _Signer:
+        _check_purpose(leaf)
+        try:
+            path = chains.build_path(leaf, (*others, *self._pool), self._anchors, time)
+        except Refused as fault:
+            raise _bad("timestamp-authority-untrusted", fault.found, fault.expected) from fault
+        since, until = chains.lifetime(path)
+        return _Signer(leaf.public_key(), tuple(chains.der(one) for one in path), identifiers, since, until)
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+def _granted(body: bytes) -> bytes:
+    """The token in the answer (DER).
 
     Raises:
-        Unavailable: the code says which check failed.
+        Unavailable: the authority refused.
+        ValueError: not a TimeStampResp.
     """
-    try:
-        response = _Response.load(body, strict=True)
-        status = response["status"]["status"].native
-    except (ValueError, TypeError, KeyError) as fault:
-        raise _bad("timestamp-malformed", "an answer that is no TimeStampResp", "one (RFC 3161)") from fault
-    if status not in ("granted", "granted_with_mods"):
-        raise _bad("timestamp-refused", f"the status {status}", "granted")
-    try:
-        der = response["time_stamp_token"].dump()
-        return _check_token(der, digest, nonce, anchors, pool, now, skew)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, UnsupportedAlgorithm) as fault:
-        raise _bad(
-            "timestamp-malformed", f"a token that cannot be read ({type(fault).__name__})", "one (RFC 3161)"
-        ) from fault
+    _, _, start, end = der.whole(body, der.SEQUENCE)
+    answer = list(der.within(body, start, end))
+    status = next(der.within(body, answer[0][2], answer[0][3]))
+    if answer[0][0] != der.SEQUENCE or status[0] != der.INTEGER:
+        raise ValueError("no PKIStatusInfo")
+    number = int.from_bytes(body[status[2] : status[3]])
+    if number not in (0, 1):
+        raise _bad("timestamp-refused", f"the status {number}", "0, granted, or 1, granted with changes")
+    _, token = answer
+    return body[token[1] : token[3]]
 
 
-def _check_token(
-    der: bytes,
-    digest: Digest,
-    nonce: int,
-    anchors: Sequence[x509.Certificate],
-    pool: Sequence[x509.Certificate],
-    now: datetime,
-    skew: timedelta,
-) -> Token:
-    content = cms.ContentInfo.load(der, strict=True)
-    if content["content_type"].native != "signed_data":
+def _parts(token: bytes) -> _Parts:
+    """Take a token apart: ContentInfo, SignedData with one signer over TSTInfo (RFC 5652 clauses 3, 5)."""
+    _, _, start, end = der.whole(token, der.SEQUENCE)
+    kind, wrapped = der.within(token, start, end)
+    if token[kind[1] : kind[3]] != _SIGNED_DATA or wrapped[0] != 0xA0:
         raise _bad("timestamp-malformed", "content that is no SignedData", "a signed token")
-    signed = content["content"]
-    encapsulated = signed["encap_content_info"]
-    if encapsulated["content_type"].native != "tst_info" or len(signed["signer_infos"]) != 1:
+    _, _, start, end = der.whole(token[wrapped[2] : wrapped[3]], der.SEQUENCE)
+    start, end = wrapped[2] + start, wrapped[2] + end
+    fields = list(der.within(token, start, end))
+    certificates = b"".join(token[one[2] : one[3]] for one in fields if one[0] == 0xA0)
+    kind, *content = der.within(token, fields[2][2], fields[2][3])
+    signers = list(der.within(token, fields[-1][2], fields[-1][3]))
+    if token[kind[1] : kind[3]] != _TST_INFO or len(content) != 1 or fields[-1][0] != der.SET or len(signers) != 1:
         raise _bad("timestamp-malformed", "not one signer over TSTInfo", "one (RFC 3161 clause 2.4.2)")
-    octets = bytes(encapsulated["content"])
-    # Whatever the wrapping is called, the octets of TSTInfo are what is signed.
-    info = tsp.TSTInfo.load(octets, strict=True)
-    imprint = info["message_imprint"]
-    if imprint["hash_algorithm"]["algorithm"].native != "sha256" or imprint["hashed_message"].native != digest.raw:
+    octets = der.span(token, content[0][2], content[0][3])
+    if octets[0] != der.OCTETS or octets[3] != content[0][3]:
+        raise ValueError("content that is no OCTET STRING")
+    _, sid, digest, attributes, algorithm, signature, *_ = der.within(token, signers[0][2], signers[0][3])
+    if attributes[0] != 0xA0 or algorithm[0] != der.SEQUENCE or signature[0] != der.OCTETS:
+        raise ValueError("a signer without signed attributes")
+    method = der.span(token, digest[2], digest[3])
+    name = token[method[1] : method[3]]
+    return _Parts(
+        info=token[octets[2] : octets[3]],
+        certificates=certificates,
+        identifier=token[sid[1] : sid[3]],
+        digest=_DIGESTS.get(name, f"the algorithm {name.hex()}"),
+        attributes=token[attributes[1] : attributes[3]],
+        algorithm=token[algorithm[1] : algorithm[3]],
+        signature=token[signature[2] : signature[3]],
+    )
+
+
+def _info(info: bytes, digest: Digest, nonce: int) -> datetime:
+    """The time in a TSTInfo over this digest with this nonce (RFC 3161 clause 2.4.2).
+
+    Raises:
+        Unavailable: another digest or nonce.
+    """
+    _, _, start, end = der.whole(info, der.SEQUENCE)
+    version, _, imprint, _, time, *rest = der.within(info, start, end)
+    if info[version[1] : version[3]] != b"\x02\x01\x01" or time[0] != 0x18:
+        raise ValueError("not a TSTInfo of version 1")
+    method, hashed = der.within(info, imprint[2], imprint[3])
+    name = der.span(info, method[2], method[3])
+    if info[name[1] : name[3]] != _SHA256 or info[hashed[2] : hashed[3]] != digest.raw:
         raise _bad("timestamp-imprint", "a token over another digest", "one over what was sent")
-    if info["nonce"].native != nonce:
+    nonces = [int.from_bytes(info[one[2] : one[3]]) for one in rest if one[0] == der.INTEGER]
+    if nonces != [nonce]:
         raise _bad("timestamp-nonce", "another nonce, or none", "the nonce that was sent")
-    time: datetime = info["gen_time"].native
-    if abs(time - now) > skew:
-        raise _bad(
-            "timestamp-time",
-            f"a time {abs(time - now).total_seconds():.0f} s away from ours",
-            f"at most {skew.total_seconds():.0f} s",
-        )
-    certificates = [x509.load_der_x509_certificate(c.chosen.dump()) for c in signed["certificates"]]
-    signer = signed["signer_infos"][0]
-    leaf = _signer_of(signer, certificates)
-    _check_signature(signer, leaf, octets)
-    _check_purpose(leaf)
-    try:
-        path = chains.build_path(leaf, (*certificates, *pool), anchors, time)
-    except Refused as fault:
-        raise _bad("timestamp-authority-untrusted", fault.found, fault.expected) from fault
-    return Token(der=der, time=time, path=tuple(chains.der(c) for c in path))
+    return _moment(info[time[2] : time[3]])
 
 
-def _signer_of(signer: cms.SignerInfo, certificates: Sequence[x509.Certificate]) -> x509.Certificate:
-    """The certificate that the token itself names by digest (RFC 5035, RFC 5816), among those it carries."""
-    named: bytes | None = None
-    digest = "sha1"
-    for attribute in signer["signed_attrs"]:
-        kind = attribute["type"].native
-        if kind == "signing_certificate_v2":
-            identifier = attribute["values"][0]["certs"][0]
-            digest = identifier["hash_algorithm"]["algorithm"].native
-            named = identifier["cert_hash"].native
-            break
-        if kind == "signing_certificate":
-            named = attribute["values"][0]["certs"][0]["cert_hash"].native
-    if digest not in ("sha1", "sha256", "sha384", "sha512"):
-        raise _bad("timestamp-signer", f"a signing-certificate digest by {digest}", "SHA-256")
-    for certificate in certificates:
-        if named is not None and hashlib.new(digest, chains.der(certificate)).digest() == named:
-            sid = signer["sid"]
-            if sid.name == "issuer_and_serial_number" and (
-                sid.chosen["serial_number"].native != certificate.serial_number
-                or sid.chosen["issuer"].dump() != certificate.issuer.public_bytes()
-            ):
-                break
-            return certificate
+def _moment(text: bytes) -> datetime:
+    """A GeneralizedTime in UTC, with or without fractions of a second (RFC 3161 clause 2.4.2)."""
+    whole, _, fraction = text[:-1].partition(b".")
+    if text[-1:] != b"Z" or len(whole) != 14 or not (whole + fraction).isdigit():
+        raise ValueError("a time that is not YYYYMMDDhhmmss[.f]Z")
+    micro = int(fraction[:6].ljust(6, b"0")) if fraction else 0
+    year, *parts = int(whole[:4]), *(int(whole[at : at + 2]) for at in (4, 6, 8, 10, 12))
+    return datetime(year, parts[0], parts[1], parts[2], parts[3], parts[4], micro, UTC)
+
+
+def _attributes(attributes: bytes) -> tuple[bytes, bytes, str, bytes]:
+    """What signed attributes say: content type (its OID), message digest, how and by which digest the signer's
+    certificate is named (RFC 5035, RFC 5816).
+    """
+    found: dict[bytes, bytes] = {}
+    top = der.span(attributes, 0, len(attributes))
+    for one in der.within(attributes, top[2], top[3]):
+        kind, values = der.within(attributes, one[2], one[3])
+        name = attributes[kind[1] : kind[3]]
+        if name in found:
+            raise ValueError("an attribute twice")
+        value = der.span(attributes, values[2], values[3])
+        if value[3] != values[3]:
+            raise ValueError("an attribute of several values")
+        found[name] = attributes[value[1] : value[3]]
+    message = found[_MESSAGE_DIGEST]
+    if _SIGNING_CERTIFICATE_V2 in found:
+        method, named = _ess(found[_SIGNING_CERTIFICATE_V2], "sha256")
+    elif _SIGNING_CERTIFICATE in found:
+        method, named = _ess(found[_SIGNING_CERTIFICATE], "sha1")
+    else:
+        method, named = "sha256", b""
+    return found[_CONTENT_TYPE], message[2:], method, named
+
+
+def _ess(value: bytes, default: str) -> tuple[str, bytes]:
+    """Hash algorithm and hash of the first certificate in a SigningCertificate(V2)."""
+    at = der.whole(value, der.SEQUENCE)
+    for _ in range(2):  # certs, then the first of them
+        at = der.span(value, at[2], at[3])
+    first, *rest = der.within(value, at[2], at[3])
+    if first[0] == der.OCTETS:
+        return default, value[first[2] : first[3]]
+    name = der.span(value, first[2], first[3])
+    return _DIGESTS[value[name[1] : name[3]]], value[rest[0][2] : rest[0][3]]
+
+
+def _named(certificates: bytes, method: str, named: bytes) -> tuple[x509.Certificate, list[x509.Certificate]]:
+    """The certificate that the token itself names by its digest, and all it carries."""
+    carried = [certificates[one[1] : one[3]] for one in der.within(certificates, 0, len(certificates))]
+    loaded = [x509.load_der_x509_certificate(one) for one in carried if one[0] == der.SEQUENCE]
+    for certificate in loaded:
+        if hashlib.new(method, chains.der(certificate)).digest() == named:
+            return certificate, loaded
     raise _bad(
         "timestamp-signer",
         "no certificate that the token names as its signer",
@@ -235,29 +420,16 @@ def _signer_of(signer: cms.SignerInfo, certificates: Sequence[x509.Certificate])
     )
 
 
-def _check_signature(signer: cms.SignerInfo, leaf: x509.Certificate, octets: bytes) -> None:
-    digest: str = signer["digest_algorithm"]["algorithm"].native
-    if digest not in chains.HASHES:
-        raise _bad("timestamp-algorithm", f"a token digest by {digest}", "SHA-256, SHA-384 or SHA-512")
-    attributes = {item["type"].native: item["values"] for item in signer["signed_attrs"]}
-    if attributes["content_type"][0].native != "tst_info":
-        raise _bad("timestamp-malformed", "a content-type attribute that is not TSTInfo", "id-ct-TSTInfo")
-    if attributes["message_digest"][0].native != hashlib.new(digest, octets).digest():
-        raise _bad("timestamp-signature", "a message digest that is not the content's", "the content's")
-    # The attributes are hashed as they stand, with the SET tag in place of [0] (RFC 5652 clause 5.4).
-    stands = signer["signed_attrs"].dump()
+def _identifiers(leaf: x509.Certificate) -> tuple[bytes, ...]:
+    """How a SignerInfo may name the certificate: issuer and serial number, or key identifier (RFC 5652 clause 5.3)."""
+    serial = leaf.serial_number
+    forms = [der.tlv(der.SEQUENCE, leaf.issuer.public_bytes(), der.integer(serial))]
     try:
-        chains.verify_signature(
-            leaf.public_key(),
-            signer["signature"].native,
-            b"\x31" + stands[1:],
-            algos.SignedDigestAlgorithm.load(signer["signature_algorithm"].dump()),
-            digest,
-        )
-    except InvalidSignature as fault:
-        raise _bad("timestamp-signature", "a signature that does not hold", "one by the named certificate") from fault
-    except UnsupportedAlgorithm as fault:
-        raise _bad("timestamp-algorithm", str(fault), "RSA of 2048 bit or ECDSA of 256 bit with SHA-2") from fault
+        key = leaf.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+        forms.append(der.tlv(0x80, key))
+    except x509.ExtensionNotFound:
+        pass
+    return tuple(forms)
 
 
 def _check_purpose(leaf: x509.Certificate) -> None:

@@ -1,0 +1,97 @@
+"""Tokens that were changed anywhere: either nothing that is relied on has changed, or there is no token."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from asn1crypto import tsp
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
+
+from signer_world import NOW, World
+
+from events.errors import Unavailable
+from events.values import Digest
+from services.signer.adapters import der
+from services.signer.adapters.tsa import TokenChecker, request
+
+DIGEST, NONCE = Digest.of(b"some bytes"), (1 << 62) + 77
+
+
+class Answered:
+    """One good answer, and a checker that trusts its authority."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.world._make()
+        self.body = self.world.token(tsp.TimeStampReq.load(request(DIGEST, NONCE)))
+        self.good = self.check(self.body)
+
+    def check(self, body: bytes):
+        checker = TokenChecker([self.world.root.certificate], (), timedelta(hours=1))
+        return checker.check(body, digest=DIGEST, nonce=NONCE, now=NOW)
+
+
+@pytest.fixture(scope="module")
+def answered() -> Answered:
+    return Answered()
+
+
+def test_the_request_is_what_the_standard_says():
+    asked = tsp.TimeStampReq.load(request(DIGEST, NONCE), strict=True)
+    assert asked["version"].native == "v1"
+    assert asked["message_imprint"]["hash_algorithm"]["algorithm"].native == "sha256"
+    assert asked["message_imprint"]["hashed_message"].native == DIGEST.raw
+    assert (asked["nonce"].native, asked["cert_req"].native) == (NONCE, True)
+    assert asked.dump(force=True) == request(DIGEST, NONCE)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_changed_octet_changes_nothing_relied_on_or_gives_no_token(answered, data):
+    place = data.draw(st.integers(0, len(answered.body) - 1))
+    body = bytearray(answered.body)
+    body[place] ^= data.draw(st.integers(1, 255))
+    try:
+        token = answered.check(bytes(body))
+    except Unavailable:
+        return
+    assert (token.time, token.path) == (answered.good.time, answered.good.path)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200))
+def test_garbage_is_an_answer_that_says_so(answered, body):
+    with pytest.raises(Unavailable):
+        answered.check(body)
+
+
+@pytest.mark.parametrize("cut", [1, 10, 100, 1000])
+def test_a_cut_answer_is_malformed(answered, cut):
+    with pytest.raises(Unavailable, match="timestamp-malformed"):
+        answered.check(answered.body[:-cut])
+
+
+def test_an_indefinite_length_is_refused():
+    """ISO 32000-2 clause 12.8.3.3: what stands in /Contents is DER."""
+    with pytest.raises(ValueError, match="not DER"):
+        der.whole(b"\x30\x80\x02\x01\x00\x00\x00", der.SEQUENCE)
+
+
+@given(st.binary(max_size=70_000))
+def test_what_is_written_is_read(content):
+    written = der.tlv(der.OCTETS, content)
+    tag, begins, start, end = der.whole(written, der.OCTETS)
+    assert (tag, begins, written[start:end], end) == (der.OCTETS, 0, content, len(written))
+
+
+@given(st.integers(0, 1 << 200))
+def test_integers_are_as_the_standard_writes_them(value):
+    from asn1crypto import core
+
+    assert der.integer(value) == core.Integer(value).dump()
