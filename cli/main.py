@@ -147,15 +147,21 @@ def verify(
     trust: Annotated[Path | None, Parameter(help="data or trust folder whose named sets are trusted too")] = None,
     set: Annotated[list[str] | None, Parameter(help="only this set of it, for example neac; may be repeated")] = None,
     json: Annotated[bool, Parameter(help="one JSON object a line, for machines", negative="")] = False,
+    html: Annotated[Path | None, Parameter(help="folder for one HTML report of each file, its pages drawn")] = None,
+    lang: Annotated[Literal["vi", "en"] | None, Parameter(help="only this language; without it both")] = None,
 ) -> int:
-    """Judge signed PDF files from their bytes, offline.
+    """Judge signed PDF files from their bytes, offline: files, and every PDF below a folder.
+
+    A table at a terminal (without colours where NO_COLOR is set), plain lines in a pipe.
 
     Exit: 0 every signature passed, 1 one failed, 2 wrong usage, 3 none failed but one is undetermined (for example no
     trusted root), 4 not a readable PDF or no signature.
     """
     from services.verifier.cli import verify as judge
 
-    return int(asyncio.run(judge(files, anchors=anchors, trust=trust, sets=set or (), as_json=json)))
+    return int(
+        asyncio.run(judge(files, anchors=anchors, trust=trust, sets=set or (), as_json=json, html=html, lang=lang))
+    )
 
 
 trust = App(

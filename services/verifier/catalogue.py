@@ -599,9 +599,19 @@ LABELS = {
         "EN 319 102-1. Not legal advice.",
     ),
     "anchors": _t("Số chứng thư gốc tin cậy", "Trusted roots"),
+    "verifying": _t("Kiểm tra", "verifying"),
+    "reports": _t("Báo cáo đã lưu", "Reports kept"),
     "good": _t("còn hiệu lực", "in force"),
     "revoked": _t("bị thu hồi hoặc tạm dừng", "revoked or suspended"),
     "authority": _t("Cơ quan cấp dấu thời gian", "Timestamp authority"),
+}
+
+COLUMNS = {
+    "field": _t("trường", "field"),
+    "signer": _t("ai ký", "signer"),
+    "when": _t("khi nào", "when"),
+    "level": _t("mức", "level"),
+    "verdict": _t("kết quả", "verdict"),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
@@ -20,7 +21,9 @@ from rich.table import Table
 
 from events.errors import Refused
 from services.runtime.clock import Clock, SystemClock
+from services.runtime.negotiation import Language
 from services.verifier import catalogue
+from services.verifier.catalogue import Text
 from services.verifier.inspection import gather, judge_files
 from services.verifier.model import (
     CheckFinding,
@@ -32,6 +35,7 @@ from services.verifier.model import (
     Verdict,
 )
 from services.verifier.report import ICONS, local, sentence, why
+from services.verifier.report_folder import ReportFolder
 from services.verifier.sandbox import Limits
 from services.verifier.trust_store import AnchorSet, Trusted, plain_set, read_sets, trusted
 
@@ -48,23 +52,28 @@ async def verify(
     trust: Path | None = None,
     sets: Sequence[str] = (),
     as_json: bool = False,
+    html: Path | None = None,
+    lang: Language | None = None,
     out: TextIO | None = None,
     err: TextIO | None = None,
     clock: Clock | None = None,
     limits: Limits | None = None,
 ) -> int:
-    """Judge files and folders, offline; returns the exit code (see the module's docstring)."""
+    """Judge files and folders, offline; returns the exit code (see the module's docstring).
+
+    `html`: a folder for one report of each file, with its pages drawn. `lang`: this language only; else both.
+    """
     out, err = out or sys.stdout, err or sys.stderr
     try:
         paths = gather(files)
         clock = clock or SystemClock()
         relied = rely_on(anchors, trust, sets, clock.now())
+        reports = ReportFolder(html, lang, limits) if html is not None else None
     except Refused as fault:
-        err.write(f"antin: found {fault.found}; expected {fault.expected}; {fault.remedy}\n")
-        return USAGE
+        return _usage(fault, err)
     console = Console(file=out, highlight=False)
     codes: list[int] = []
-    with Progress(
+    progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -72,19 +81,33 @@ async def verify(
         console=Console(file=err),
         transient=True,
         disable=len(paths) < 3 or not err.isatty(),
-    ) as progress:
-        task = progress.add_task("Kiểm tra / verifying", total=len(paths))
-        async for report in judge_files(paths, relied, clock=clock, limits=limits):
-            progress.advance(task)
-            codes.append(code_of(report))
-            if as_json:
-                out.write(json.dumps(report.line(), ensure_ascii=False) + "\n")
-            elif console.is_terminal:
-                _table(console, report)
-            else:
-                out.writelines(line + "\n" for line in _lines(report))
-            out.flush()
+    )
+    try:
+        async with reports or nullcontext():
+            with progress:
+                task = progress.add_task(_said(catalogue.LABELS["verifying"], lang), total=len(paths))
+                async for report in judge_files(paths, relied, clock=clock, limits=limits):
+                    if reports is not None:
+                        await reports.keep(report)
+                    progress.advance(task)
+                    codes.append(code_of(report))
+                    if as_json:
+                        out.write(json.dumps(report.line(), ensure_ascii=False) + "\n")
+                    elif console.is_terminal:
+                        _table(console, report, lang)
+                    else:
+                        out.writelines(line + "\n" for line in _lines(report, lang))
+                    out.flush()
+    except Refused as fault:
+        return _usage(fault, err)
+    if reports is not None:
+        err.write(f"{_said(catalogue.LABELS['reports'], lang)}: {reports.kept}, {reports.folder}\n")
     return exit_code(codes)
+
+
+def _usage(fault: Refused, err: TextIO) -> int:
+    err.write(f"antin: found {fault.found}; expected {fault.expected}; {fault.remedy}\n")
+    return USAGE
 
 
 def rely_on(anchors: Path | None, trust: Path | None, names: Sequence[str], now: datetime) -> Trusted:
@@ -121,60 +144,61 @@ def exit_code(codes: Sequence[int]) -> int:
     return next((code for code in (FAILED, UNUSABLE, UNDETERMINED) if code in codes), PASSED)
 
 
-def _lines(report: FileReport) -> list[str]:
-    word = catalogue.VERDICTS[report.verdict.value]
-    said = sentence(report)
-    lines = [f"{report.file}: {word.vi} ({word.en}). {said.vi} / {said.en}"]
-    lines += [f"  ! {_finding(finding)}" for finding in report.findings if _worth(finding)]
+def _lines(report: FileReport, lang: Language | None) -> list[str]:
+    lines = [f"{report.file}: {_word(catalogue.VERDICTS[report.verdict.value], lang)}. {_said(sentence(report), lang)}"]
+    lines += [f"  ! {_finding(finding, lang)}" for finding in report.findings if _worth(finding)]
     for one in report.signatures:
-        mine = catalogue.VERDICTS[one.verdict.value]
-        lines.append(f"  {one.field}: {mine.vi} ({mine.en}), {_who(one)}, {_when(one)}, {one.level or '-'}")
-        lines += [f"    ! {_finding(finding)}" for finding in one.findings if _worth(finding)]
-        lines += [f"    ~ {_change(change)}" for change in one.changes]
+        mine = _word(catalogue.VERDICTS[one.verdict.value], lang)
+        lines.append(f"  {one.field}: {mine}, {_who(one)}, {_when(one, lang)}, {one.level or '-'}")
+        lines += [f"    ! {_finding(finding, lang)}" for finding in one.findings if _worth(finding)]
+        lines += [f"    ~ {_change(change, lang)}" for change in one.changes]
     for stamp in report.timestamps:
-        mine = catalogue.VERDICTS[stamp.verdict.value]
-        lines.append(
-            f"  {stamp.field}: {mine.vi} ({mine.en}), {catalogue.KINDS['document'].vi}, {local(stamp.time) or '-'}"
-        )
-        lines += [f"    ! {_finding(finding)}" for finding in stamp.findings if _worth(finding)]
+        mine = _word(catalogue.VERDICTS[stamp.verdict.value], lang)
+        kind = _first(catalogue.KINDS["document"], lang)
+        lines.append(f"  {stamp.field}: {mine}, {kind}, {local(stamp.time) or '-'}")
+        lines += [f"    ! {_finding(finding, lang)}" for finding in stamp.findings if _worth(finding)]
     return lines
 
 
-def _table(console: Console, report: FileReport) -> None:
+def _table(console: Console, report: FileReport, lang: Language | None) -> None:
     colour = _COLOURS[report.verdict.value]
     word, said = catalogue.VERDICTS[report.verdict.value], sentence(report)
+    beside = f" ({word.en})" if lang is None else ""
     console.print(
-        f"[bold {colour}]{ICONS[report.verdict.value]} {word.vi}[/] ({word.en})  [bold]{escape(report.file)}[/]"
+        f"[bold {colour}]{ICONS[report.verdict.value]} {_first(word, lang)}[/]{beside}  [bold]{escape(report.file)}[/]"
     )
-    console.print(f"  {escape(said.vi)}\n  [dim]{escape(said.en)}[/]")
+    console.print(f"  {escape(_first(said, lang))}" + (f"\n  [dim]{escape(said.en)}[/]" if lang is None else ""))
     for finding in report.findings:
         if _worth(finding):
-            console.print(f"  [{_COLOURS.get(finding.outcome.value, 'yellow')}]! {escape(_finding(finding))}[/]")
+            style = _COLOURS.get(finding.outcome.value, "yellow")
+            console.print(f"  [{style}]! {escape(_finding(finding, lang))}[/]")
     each: list[SignatureReport | TimestampReport] = [*report.signatures, *report.timestamps]
     if not each:
+        console.print()
         return
     table = Table(box=None, padding=(0, 2, 0, 2), header_style="dim")
-    for name in ("trường / field", "ai ký / signer", "khi nào / when", "mức / level", "kết quả / verdict"):
-        table.add_column(name, overflow="fold")
+    for name in ("field", "signer", "when", "level", "verdict"):
+        table.add_column(_said(catalogue.COLUMNS[name], lang), overflow="fold")
     for one in each:
-        mine = catalogue.VERDICTS[one.verdict.value]
+        mine = _word(catalogue.VERDICTS[one.verdict.value], lang)
         stamp = isinstance(one, TimestampReport)
+        kind = _first(catalogue.KINDS["document"], lang)
         table.add_row(
             escape(one.field or "-"),
-            escape(catalogue.KINDS["document"].vi if isinstance(one, TimestampReport) else _who(one)),
-            local(one.time) if isinstance(one, TimestampReport) else _when(one),
+            escape(kind if isinstance(one, TimestampReport) else _who(one)),
+            local(one.time) if isinstance(one, TimestampReport) else _when(one, lang),
             "-" if stamp or isinstance(one, TimestampReport) else one.level or "-",
-            f"[{_COLOURS[one.verdict.value]}]{ICONS[one.verdict.value]} {mine.vi} ({mine.en})[/]",
+            f"[{_COLOURS[one.verdict.value]}]{ICONS[one.verdict.value]} {mine}[/]",
         )
     console.print(table)
     for one in each:
         for finding in one.findings:
             if _worth(finding):
                 style = _COLOURS.get(finding.outcome.value, "yellow")
-                console.print(f"  [{style}]{escape(one.field or '-')}: {escape(_finding(finding))}[/]")
+                console.print(f"  [{style}]{escape(one.field or '-')}: {escape(_finding(finding, lang))}[/]")
         for change in one.changes:
             style = "dim" if change.allowed else "red"
-            console.print(f"  [{style}]{escape(one.field or '-')} ~ {escape(_change(change))}[/]")
+            console.print(f"  [{style}]{escape(one.field or '-')} ~ {escape(_change(change, lang))}[/]")
     console.print()
 
 
@@ -182,25 +206,37 @@ def _worth(finding: CheckFinding) -> bool:
     return finding.outcome.value in ("failed", "undetermined")
 
 
-def _finding(finding: CheckFinding) -> str:
-    said = why(finding)
-    return f"{catalogue.check(finding.code).vi}: {said.vi} / {said.en} [{finding.clause}]"
+def _finding(finding: CheckFinding, lang: Language | None) -> str:
+    name = _first(catalogue.check(finding.code), lang)
+    return f"{name}: {_said(why(finding), lang)} [{finding.clause}]"
 
 
-def _change(change: LaterChange) -> str:
-    said = catalogue.change(change.what)
+def _change(change: LaterChange, lang: Language | None) -> str:
     allowed = catalogue.LABELS["permitted" if change.allowed else "not-permitted"]
-    page = f", {catalogue.LABELS['page'].vi} {change.page}" if change.page else ""
+    page = f", {_first(catalogue.LABELS['page'], lang)} {change.page}" if change.page else ""
     detail = f" {change.detail}" if change.detail else ""
-    return f"{said.vi} / {said.en}{detail}{page} ({allowed.vi} / {allowed.en})"
+    return f"{_said(catalogue.change(change.what), lang)}{detail}{page} ({_said(allowed, lang)})"
 
 
 def _who(one: SignatureReport) -> str:
     return one.certificate.subject.name if one.certificate else "?"
 
 
-def _when(one: SignatureReport) -> str:
+def _when(one: SignatureReport, lang: Language | None) -> str:
     if one.proven_time:
         return local(one.proven_time)
-    label = catalogue.LABELS["claimed"].vi
+    label = _first(catalogue.LABELS["claimed"], lang)
     return f"{local(one.claimed_time)} ({label})" if one.claimed_time else "?"
+
+
+def _first(text: Text, lang: Language | None) -> str:
+    return text.en if lang == "en" else text.vi
+
+
+def _said(text: Text, lang: Language | None) -> str:
+    """In the language asked for, or in both."""
+    return _first(text, lang) if lang or text.vi == text.en else f"{text.vi} / {text.en}"
+
+
+def _word(text: Text, lang: Language | None) -> str:
+    return _first(text, lang) if lang else f"{text.vi} ({text.en})"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 
 from events.errors import Refused
@@ -77,18 +78,19 @@ def gather(places: Iterable[Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for place in places:
-        if place.is_dir():
-            found.update(dict.fromkeys(sorted(each for each in place.rglob("*") if each.suffix.lower() == ".pdf")))
-        elif place.exists():
-            found[place] = None
-        else:
-            raise Refused(
-                "no-such-file",
-                found=f"no file or folder {place}",
-                expected="PDF files, or folders that hold some",
-                remedy="check the path",
-                status=404,
-            )
+        try:
+            kind = place.stat().st_mode
+            if stat.S_ISDIR(kind):
+                found.update(dict.fromkeys(sorted(_below(place))))
+                continue
+        except FileNotFoundError as fault:
+            raise _unusable(f"no file or folder {place}") from fault
+        except OSError as fault:
+            # A folder that is passed over in silence would be one whose files seem to have passed.
+            raise _unusable(f"{fault.filename or place}, which cannot be read ({fault.strerror})") from fault
+        if not stat.S_ISREG(kind):
+            raise _unusable(f"{place}, which is neither a file nor a folder")
+        found[place] = None
     if not found:
         raise Refused(
             "nothing-to-judge",
@@ -98,3 +100,23 @@ def gather(places: Iterable[Path]) -> list[Path]:
             status=404,
         )
     return list(found)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    def fail(fault: OSError) -> None:
+        raise fault
+
+    for root, _, names in os.walk(folder, onerror=fail):
+        for place in (Path(root) / name for name in names if name.lower().endswith(".pdf")):
+            if place.is_file() or not place.exists():  # a pipe would never end; a dead link is said in its report
+                yield place
+
+
+def _unusable(found: str) -> Refused:
+    return Refused(
+        "no-such-file",
+        found=found,
+        expected="PDF files, or folders that hold some",
+        remedy="check the path and its permissions",
+        status=404,
+    )

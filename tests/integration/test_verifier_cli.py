@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
 import sys
 from pathlib import Path
 
@@ -40,9 +42,9 @@ def files(tmp_path_factory) -> Path:
     return folder
 
 
-async def run(*paths: Path, anchors: Path | None = None, as_json: bool = False, tty: bool = False):
+async def run(*paths: Path, anchors: Path | None = None, as_json: bool = False, tty: bool = False, **more):
     out, err = (Terminal() if tty else io.StringIO()), io.StringIO()
-    code = await verify(list(paths), anchors=anchors, as_json=as_json, out=out, err=err)
+    code = await verify(list(paths), anchors=anchors, as_json=as_json, out=out, err=err, **more)
     return code, out.getvalue(), err.getvalue()
 
 
@@ -129,3 +131,73 @@ def test_of_several_files_the_worst_decides():
     assert exit_code([0, 3, 4]) == 4
     assert exit_code([0, 3]) == 3
     assert exit_code([0, 0]) == 0
+
+
+@pytest.mark.parametrize("tty", [True, False])
+@pytest.mark.parametrize(("lang", "there", "not_there"), [("vi", "Không đạt", "Failed"), ("en", "Failed", "Không đạt")])
+async def test_one_language_when_one_is_asked_for(files, tty, lang, there, not_there):
+    _, out, _ = await run(files / "tail.pdf", anchors=files / "anchors", tty=tty, lang=lang)
+    assert there in out
+    assert not_there not in out
+
+
+async def test_a_report_of_each_file_is_kept_and_needs_no_other_file(files, tmp_path):
+    kept = tmp_path / "deep" / "reports"
+    code, _, err = await run(
+        files / "signed", files / "tail.pdf", files / "not-a-pdf.pdf", anchors=files / "anchors", html=kept, lang="en"
+    )
+    assert code == FAILED
+    assert "3" in err
+    assert sorted(each.name for each in kept.iterdir()) == ["good.html", "not-a-pdf.html", "tail.html"]
+    page = (kept / "good.html").read_text(encoding="utf-8")
+    assert '<html lang="en">' in page
+    assert 'src="data:image/webp;base64,' in page
+    assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import|<script", page)
+    assert "cannot be drawn" in (kept / "not-a-pdf.html").read_text(encoding="utf-8")
+
+
+async def test_files_of_one_name_have_reports_of_their_own(files, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.pdf").write_bytes(pdfs.minimal())
+    await run(tmp_path / "a", tmp_path / "b", html=tmp_path / "reports")
+    assert sorted(each.name for each in (tmp_path / "reports").iterdir()) == ["x-2.html", "x.html"]
+
+
+async def test_reports_that_cannot_be_written_are_wrong_usage(files, tmp_path):
+    (tmp_path / "taken").write_bytes(b"")
+    code, out, err = await run(files / "tail.pdf", html=tmp_path / "taken")
+    assert (code, out) == (USAGE, "")
+    assert "--html" in err
+
+
+async def test_a_pipe_is_no_file_to_judge(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pdf")
+    code, _, err = await run(tmp_path / "pipe.pdf")
+    assert code == USAGE
+    assert "neither a file nor a folder" in err
+
+
+async def test_a_folder_that_cannot_be_read_is_said_and_not_passed_over(files, tmp_path, monkeypatch):
+    """A folder passed over in silence would be one whose files seem to have passed."""
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "x.pdf").write_bytes(pdfs.minimal())
+    scan = os.scandir
+
+    def refuse(place):
+        if Path(place).name == "closed":
+            raise PermissionError(13, "Permission denied", str(place))
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    code, out, err = await run(tmp_path)
+    assert (code, out) == (USAGE, "")
+    assert "closed, which cannot be read (Permission denied)" in err
+
+
+async def test_progress_is_shown_for_a_folder_at_a_terminal_only(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.pdf").write_bytes(b"%PDF-1.7")
+    for err, shown in ((Terminal(), True), (io.StringIO(), False)):
+        await verify([tmp_path], out=io.StringIO(), err=err, lang="en")
+        assert ("verifying" in err.getvalue()) is shown
