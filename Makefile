@@ -80,6 +80,9 @@ bench-crash: setup-dev ## kill every process, the broker and the database while 
 bench-line: setup-dev ## contracts a second and the share of each stage, embedded and on Kafka: var/bench/line.json
 	@$(BIN)/python -m bench.line
 
+bench-batch: setup-dev ## 10,000 documents under one approval while signer and caller are killed: var/bench/batch.json
+	@$(BIN)/python -m bench.batch
+
 lock: setup-dev ## pin requirements/*.in anew
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --generate-hashes --universal --python-version 3.11 requirements/run.in -o requirements/run.lock
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --generate-hashes --universal --python-version 3.11 -c requirements/run.lock requirements/dev.in -o requirements/dev.lock

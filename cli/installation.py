@@ -23,6 +23,7 @@ from services.runtime.settings import Settings, from_environment, secret
 OPERATOR_SCOPES = (
     "applications:read",
     "applications:write",
+    "batches:write",
     "contracts:read",
     "contracts:write",
     "metrics:read",

@@ -126,6 +126,64 @@ def redrive(
     return asyncio.run(operation.again(group, data, letter, list))
 
 
+batch = App(name="batch", help="One approval for a folder of PDFs; each signature is provable against it.")
+app.command(batch)
+
+
+@batch.command(name="prepare")
+def batch_prepare(
+    folder: Annotated[Path, Parameter(help="folder of PDF files")],
+    /,
+    *,
+    credential: Annotated[str, Parameter(help="id of the signing credential")],
+    json: Annotated[bool, Parameter(help="JSON, for machines", negative="")] = False,
+) -> int:
+    """Print what the holder must approve: the Merkle root of the documents' digests, their number, the credential.
+
+    Exit: 0 printed, 2 wrong usage.
+    """
+    from cli.batch import prepare
+
+    return prepare(folder, credential, json)
+
+
+@batch.command(name="sign")
+def batch_sign(
+    folder: Annotated[Path, Parameter(help="folder of PDF files, as it was approved")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="folder for signed files and proofs; the same one resumes")],
+    credential: Annotated[str, Parameter(help="id of the signing credential")],
+    activation: Annotated[Path, Parameter(help="file with the activation (JWS of the e-identity authority)")],
+    level: Annotated[Literal["B", "T", "LT", "LTA"], Parameter(help="PAdES baseline level")] = "LTA",
+    url: Annotated[str, Parameter(help="the installation")] = "http://127.0.0.1:8480",
+    key_file: Annotated[Path, Parameter(help="file with a bearer key of the scope batches:write")] = Path(
+        "var/serve/secrets/api-key"
+    ),
+) -> int:
+    """Sign every PDF of a folder under one approval. Run it again after any end: nothing is signed twice.
+
+    Exit: 0 every document is signed, 1 some are not or the API refused, 2 wrong usage.
+    """
+    from cli.batch import sign
+    from events.values import BaselineLevel
+
+    return asyncio.run(
+        sign(folder, out, url, key_file, credential, activation, BaselineLevel(f"PAdES-BASELINE-{level}"))
+    )
+
+
+@batch.command(name="check")
+def batch_check(out: Annotated[Path, Parameter(help="folder that `antin batch sign` wrote")], /) -> int:
+    """Check every proof offline: each signed file begins with a document that the activation approved.
+
+    Exit: 0 every proof holds, 1 one does not, 2 wrong usage.
+    """
+    from cli.batch import check
+
+    return check(out)
+
+
 @app.command
 def lab(
     *,

@@ -6,15 +6,11 @@ import asyncio
 import json
 import os
 import random
-import signal
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -26,89 +22,11 @@ from events.fact import Fact
 from lab.client import Lab
 from lab.receiver import Receiver
 from tests.support.traffic import SLOTS, Balance, Traffic, balance
+from tests.support.victim import Victim, environment_of, outside, ready
 from tests.support.waiting import until
 from tools.real.child import free_port
 
 CONTRACTS = int(os.environ.get("KILL_CONTRACTS", "200"))
-
-
-@dataclass
-class Victim:
-    """`antin serve` in a process of its own, killed and started again until told to stop."""
-
-    folder: Path
-    port: int
-    environment: dict[str, str]
-    kills: int = 0
-    log: Any = None
-    _process: asyncio.subprocess.Process | None = field(default=None)
-
-    async def start(self) -> None:
-        """Start it; return when it answers."""
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "cli.main", "serve", "--no-lab"),
-            *("--data", str(self.folder), "--port", str(self.port)),
-            env=self.environment,
-            stdout=self.log,
-            stderr=self.log,
-            start_new_session=True,
-        )
-        process = self._process
-
-        async def answers() -> bool:
-            assert process.returncode is None, f"antin serve ended with {process.returncode}; see {self.log.name}"
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            except OSError:
-                return False
-            writer.close()
-            return True
-
-        await until(answers, what="antin serve to answer", seconds=60)
-
-    async def kill(self) -> None:
-        """SIGKILL, as a power cut would."""
-        assert self._process is not None
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        await self._process.wait()
-        self.kills += 1
-
-    async def stop(self) -> None:
-        """SIGTERM, and it ends by itself."""
-        assert self._process is not None
-        self._process.terminate()
-        assert await asyncio.wait_for(self._process.wait(), 40) == 0
-
-    async def be_killed(self, chance: random.Random) -> None:
-        """Again and again, after a random time."""
-        while True:
-            await asyncio.sleep(chance.uniform(0.2, 6.0))
-            await self.kill()
-            await self.start()
-
-
-@asynccontextmanager
-async def outside(folder: Path) -> AsyncIterator[str]:
-    """The toy world in a process of its own: it is not killed, as the outside would not be."""
-    port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "cli.main",
-        "lab",
-        "--data",
-        str(folder),
-        "--port",
-        str(port),
-        stderr=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 @pytest.mark.slow
@@ -123,20 +41,8 @@ async def test_random_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> N
         Receiver(port=hook) as receiver,
     ):
         lab = Lab(base, session)
-        state = await _ready(lab)
-        urls = state["urls"]
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("ANTIN_")},
-            "ANTIN_OUTSIDE__AUTHORITY": urls["authority"],
-            "ANTIN_OUTSIDE__JWKS": urls["jwks"],
-            "ANTIN_OUTSIDE__CA": urls["ca"],
-            "ANTIN_OUTSIDE__TSA": urls["tsa"],
-            "ANTIN_OUTSIDE__REGISTRY": urls["registry"],
-            "ANTIN_OUTSIDE__ANCHORS": state["anchors"],
-            "ANTIN_OUTSIDE__RA_TOKEN_FILE": state["ra_token_file"],
-            "ANTIN_OUTSIDE__ALLOW": f"{state['host_port']},127.0.0.1:{hook}",
-            "ANTIN_NOTIFIER__SCHEDULE": json.dumps([0.2] * 28),
-        }
+        state = await ready(lab)
+        environment = environment_of(state, hook) | {"ANTIN_NOTIFIER__SCHEDULE": json.dumps([0.2] * 28)}
         with (tmp_path / "serve.log").open("wb") as log:
             victim = Victim(tmp_path / "data", port, environment, log=log)
             await victim.start()
@@ -174,20 +80,6 @@ async def test_random_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> N
         figures = f"{victim.kills} kills, {CONTRACTS} contracts, {CONTRACTS * len(SLOTS)} signatures, 0 lost, 0 double"
         sys.stdout.write(f"\n{figures}\n")
         assert victim.kills >= 5
-
-
-async def _ready(lab: Lab) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-
-    async def answers() -> bool:
-        try:
-            found.update(await lab.state())
-        except aiohttp.ClientError:
-            return False
-        return True
-
-    await until(answers, what="the toy world to answer", seconds=60)
-    return found
 
 
 def _events(folder: Path) -> list[Event[Fact]]:

@@ -113,12 +113,12 @@ class SqlLedger:
         query = sa.select(batch_documents.c.digest).where(batch_documents.c.batch == str(batch))
         return [Digest(text) for text in (await self._tx.execute(query.order_by(batch_documents.c.place))).scalars()]
 
-    async def arrived(self, batch: ContractId, place: int, now: datetime) -> None:
+    async def arrived(self, batch: ContractId, place: int, size: int, now: datetime) -> None:
         """The bytes of a document are kept."""
         await self._tx.execute(
             batch_documents.update()
             .where(*_is(batch, place), batch_documents.c.state == DocumentState.AWAITED.value)
-            .values(state=DocumentState.WAITING.value, due=now)
+            .values(state=DocumentState.WAITING.value, due=now, size=size)
         )
 
     async def claim(self, owner: str, now: datetime) -> tuple[Batch, Item] | None:
@@ -224,6 +224,7 @@ def _item(row: Any) -> Item:
         place=row.place,
         digest=Digest(row.digest),
         state=DocumentState(row.state),
+        size=row.size,
         epoch=row.epoch,
         signed=Digest(row.signed) if row.signed else None,
         reason=row.reason,

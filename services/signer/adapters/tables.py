@@ -128,6 +128,7 @@ batch_documents = sa.Table(
     sa.Column("batch", sa.String(36), primary_key=True),
     sa.Column("place", sa.Integer, primary_key=True),
     sa.Column("digest", sa.String(71), nullable=False),
+    sa.Column("size", sa.BigInteger),
     sa.Column("state", sa.String(10), nullable=False),
     sa.Column("due", Instant, nullable=False),
     sa.Column("epoch", sa.Integer, nullable=False),

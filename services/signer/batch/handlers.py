@@ -97,7 +97,7 @@ class Press:
             return
         await self.vault.keep(pdf)
         async with self.ledgers.write() as ledger:
-            await ledger.arrived(found.id, place, self.clock.now())
+            await ledger.arrived(found.id, place, len(pdf), self.clock.now())
         self.work.set()
 
     async def batch(self, client: str, batch: ContractId) -> tuple[Batch, dict[DocumentState, int]]:

@@ -54,6 +54,8 @@ class Item:
     place: int
     digest: Digest
     state: DocumentState
+    size: int | None = None
+    """Octets, once the bytes are here."""
     epoch: int = 0
     signed: Digest | None = None
     reason: str | None = None

@@ -43,8 +43,8 @@ class Ledger(Protocol):
         """Every document's digest, in order: the leaves of the tree."""
         ...
 
-    async def arrived(self, batch: ContractId, place: int, now: datetime) -> None:
-        """The bytes of a document are kept."""
+    async def arrived(self, batch: ContractId, place: int, size: int, now: datetime) -> None:
+        """The bytes of a document are kept; `size` in octets."""
         ...
 
     async def claim(self, owner: str, now: datetime) -> tuple[Batch, Item] | None:

@@ -82,6 +82,7 @@ class Proof(BaseModel):
     place: int
     count: int
     digest: Digest
+    size: Annotated[int | None, Field(description="octets of the document; the signed file begins with them")] = None
     path: list[Digest]
     root: Digest
     activation: Annotated[str, Field(description="compact JWS of the e-identity authority over the root")]
@@ -130,6 +131,7 @@ def routes(press: Press) -> list[Route]:
                 place=item.place,
                 count=proof.count,
                 digest=item.digest,
+                size=item.size,
                 path=list(proof.path),
                 root=batch.root,
                 activation=activation.decode(),

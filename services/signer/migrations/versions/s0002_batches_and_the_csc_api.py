@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.Column("batch", sa.String(length=36), nullable=False),
         sa.Column("place", sa.Integer(), nullable=False),
         sa.Column("digest", sa.String(length=71), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=True),
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("due", services.runtime.database.Instant(timezone=True), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),

@@ -1,0 +1,332 @@
+"""`antin batch`: one approval for a folder of PDFs, signed by a running installation, resumed after any end.
+
+Exit: 0 every document is signed (or every proof holds), 1 some are not or the API refused, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cli.client import Failed
+from domain.activation import Purpose, hashes_txn
+from domain.merkle import Inclusion, Tree
+from events.values import BaselineLevel, CredentialId, Digest
+
+DONE, FAILED, USAGE = 0, 1, 2
+AT_ONCE = 8
+PAUSE = 0.5
+MOST = 10_000
+
+
+@dataclass(frozen=True)
+class Order:
+    """The documents of a folder in the order of their names: the leaves of the tree."""
+
+    folder: Path
+    names: tuple[str, ...]
+    digests: tuple[Digest, ...]
+
+    @property
+    def root(self) -> Digest:
+        """What the holder approves."""
+        return Tree([digest.raw for digest in self.digests]).root
+
+    def to_approve(self, credential: CredentialId) -> dict[str, Any]:
+        """What an activation must say."""
+        return {
+            "purpose": Purpose.SIGN_DOCUMENTS.value,
+            "digest": str(self.root),
+            "txn": hashes_txn(credential, len(self.names)),
+            "count": len(self.names),
+        }
+
+
+def order_of(folder: Path) -> Order:
+    """Every PDF below a folder.
+
+    Raises:
+        ValueError: no folder, or none or too many in it; says what to do.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"found no folder {folder}; expected a folder of PDF files; check the path")
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() == ".pdf")
+    if not 1 <= len(paths) <= MOST:
+        raise ValueError(f"found {len(paths)} PDF files in {folder}; expected 1 to {MOST}; choose another folder")
+    names, digests = [], []
+    for path in paths:
+        with path.open("rb") as source:
+            digests.append(Digest("sha256:" + hashlib.file_digest(source, "sha256").hexdigest()))
+        names.append(path.relative_to(folder).as_posix())
+    return Order(folder, tuple(names), tuple(digests))
+
+
+def prepare(folder: Path, credential: str, as_json: bool) -> int:
+    """Print what the holder must approve."""
+    try:
+        found = order_of(folder).to_approve(CredentialId(credential))
+    except ValueError as fault:
+        return _usage(str(fault))
+    if as_json:
+        _say(json.dumps(found))
+        return DONE
+    _say(f"{found['count']} văn bản / documents. Để chấp thuận / to be approved with the e-identity application:")
+    for name in ("purpose", "digest", "txn"):
+        _say(f"  {name:<8} {found[name]}")
+    return DONE
+
+
+async def sign(
+    folder: Path, out: Path, url: str, key_file: Path, credential: str, activation: Path, level: BaselineLevel
+) -> int:
+    """Open the batch or find it, send what is awaited, fetch what is signed with its proof; again after any end."""
+    try:
+        order = order_of(folder)
+        key, token = (path.read_text().strip() for path in (key_file, activation))
+        body = {
+            "credential": CredentialId(credential),
+            "activation": token,
+            "documents": order.digests,
+            "level": level.value,
+        }
+    except (ValueError, OSError) as fault:
+        return _usage(str(fault))
+    await asyncio.to_thread(out.mkdir, parents=True, exist_ok=True)
+    async with _service(url, key) as service:
+        try:
+            batch = await service.opened(out, order, body)
+            refused = await _press(service, batch, order, out)
+        except Failed as fault:
+            sys.stderr.write(f"antin: {fault}\n")
+            return FAILED
+        except (aiohttp.ClientError, ConnectionError, TimeoutError) as fault:
+            sys.stderr.write(
+                f"antin: found no answer from {url} ({type(fault).__name__}); expected a running installation; "
+                "run the same command again when it runs: nothing is lost and nothing signed twice\n"
+            )
+            return FAILED
+    for name, reason in refused:
+        sys.stderr.write(f"antin: {name} was not signed: {reason}\n")
+    _say(f"{len(order.names) - len(refused)} / {len(order.names)} đã ký / signed: {out}")
+    return FAILED if refused else DONE
+
+
+async def _press(service: _Service, batch: str, order: Order, out: Path) -> list[tuple[str, str]]:
+    """Until every document is signed and fetched, or refused; the refused ones with their reasons."""
+    refused: dict[int, str] = {}
+    fetched = {place for place, name in enumerate(order.names) if _ours(out, name, order.digests[place])}
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=sys.stderr),
+        disable=not sys.stderr.isatty(),
+    ) as progress:
+        sending = progress.add_task("gửi / sent", total=len(order.names))
+        signing = progress.add_task("ký / signed", total=len(order.names), completed=len(fetched))
+        awaited = [one["place"] async for one in service.documents(batch, "awaited")]
+        progress.update(sending, completed=len(order.names) - len(awaited))
+
+        async def send(place: int) -> None:
+            await service.send(batch, place, (order.folder / order.names[place]).read_bytes())
+            progress.advance(sending)
+
+        async def fetch(place: int) -> None:
+            _write(_place(out, order.names[place]), await service.signed(batch, place))
+            proof = await service.proof(batch, place)
+            _write(_proof(out, order.names[place]), json.dumps(proof, indent=1).encode())
+            fetched.add(place)
+            progress.advance(signing)
+
+        sent = asyncio.create_task(_each(awaited, send))
+        try:
+            while len(fetched) + len(refused) < len(order.names):
+                if sent.done():
+                    sent.result()
+                ready = [one["place"] async for one in service.documents(batch, "signed")]
+                await _each([place for place in ready if place not in fetched], fetch)
+                refused = {one["place"]: one.get("reason", "?") async for one in service.documents(batch, "refused")}
+                if len(fetched) + len(refused) < len(order.names):
+                    await asyncio.sleep(PAUSE)
+            await sent
+        finally:
+            sent.cancel()
+            await asyncio.gather(sent, return_exceptions=True)
+    return [(order.names[place], reason) for place, reason in sorted(refused.items())]
+
+
+def check(out: Path) -> int:
+    """Check every proof below a folder offline: each signed file begins with a document that was approved."""
+    proofs = sorted(out.rglob("*.proof.json")) if out.is_dir() else []
+    if not proofs:
+        return _usage(f"found no proofs in {out}; expected a folder that `antin batch sign` wrote; check the path")
+    wrong = 0
+    for path in proofs:
+        why = _unproven(path)
+        if why is not None:
+            wrong += 1
+            _say(f"{path}: không khớp / does not hold: {why}")
+    _say(f"{len(proofs) - wrong} / {len(proofs)} chứng minh đúng / proofs hold")
+    return FAILED if wrong else DONE
+
+
+def _unproven(path: Path) -> str | None:
+    """Why a proof does not hold; none when it does. The activation's own signature is the verifier's to check."""
+    try:
+        proof = json.loads(path.read_bytes())
+        signed = path.with_name(path.name.removesuffix(".proof.json")).read_bytes()
+        inclusion = Inclusion(proof["place"], proof["count"], tuple(Digest(one) for one in proof["path"]))
+        digest, root = Digest(proof["digest"]), Digest(proof["root"])
+        claims = json.loads(_decoded(proof["activation"].split(".")[1]))
+        begins = Digest.of(signed[: proof["size"]])
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as fault:
+        return f"unreadable ({type(fault).__name__})"
+    if not inclusion.leads(digest.raw, root):
+        return "the path does not lead to the root"
+    if claims.get("digest") != root or claims.get("purpose") != Purpose.SIGN_DOCUMENTS.value:
+        return "the activation approves something else"
+    if Digest.of(signed) != proof["signed"]:
+        return "the signed file is another"
+    return None if begins == digest else "the signed file does not begin with the approved document"
+
+
+def _decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+class _Service:
+    """The batch API of an installation."""
+
+    def __init__(self, url: str, key: str, session: aiohttp.ClientSession) -> None:
+        self._url = url.rstrip("/")
+        self._session = session
+        self._headers = {"Authorization": f"Bearer {key}"}
+
+    async def opened(self, out: Path, order: Order, body: dict[str, Any]) -> str:
+        """The batch of this folder: as remembered beside the results, or opened with the activation."""
+        memory = out / "batch.json"
+        if memory.exists():
+            known = json.loads(memory.read_bytes())
+            if known["documents"] != [str(digest) for digest in order.digests]:
+                raise Failed(
+                    409,
+                    {
+                        "detail": f"found other documents than those of the batch in {memory}; expected the same "
+                        "folder, unchanged; choose another --out for another batch"
+                    },
+                )
+            return str(known["batch"])
+        found = json.loads(await self._call("POST", "/v1/batches", json=body))
+        kept = {"batch": found["batch"], "root": found["root"], "documents": order.digests, "names": order.names}
+        _write(memory, json.dumps(kept, indent=1).encode())
+        return str(found["batch"])
+
+    async def documents(self, batch: str, state: str) -> AsyncIterator[dict[str, Any]]:
+        """The documents in a state, page by page."""
+        after = -1
+        while True:
+            page = json.loads(await self._call("GET", f"/v1/batches/{batch}/documents?state={state}&after={after}"))
+            for one in page["documents"]:
+                yield one
+            if page.get("next") is None:
+                return
+            after = page["next"]
+
+    async def send(self, batch: str, place: int, pdf: bytes) -> None:
+        """Send one document."""
+        await self._call(
+            "PUT", f"/v1/batches/{batch}/documents/{place}", data=pdf, headers={"Content-Type": "application/pdf"}
+        )
+
+    async def signed(self, batch: str, place: int) -> bytes:
+        """One signed document."""
+        return await self._call("GET", f"/v1/batches/{batch}/documents/{place}/signed")
+
+    async def proof(self, batch: str, place: int) -> Any:
+        """The proof of one document."""
+        return json.loads(await self._call("GET", f"/v1/batches/{batch}/documents/{place}/proof"))
+
+    async def _call(self, method: str, path: str, **options: Any) -> bytes:
+        headers = self._headers | options.pop("headers", {})
+        async with self._session.request(method, self._url + path, headers=headers, **options) as answer:
+            found = await answer.read()
+            if answer.status >= 400:
+                try:
+                    problem = json.loads(found)
+                except ValueError:
+                    problem = {"detail": found[:200].decode(errors="replace")}
+                raise Failed(answer.status, problem)
+            return found
+
+
+@asynccontextmanager
+async def _service(url: str, key: str) -> AsyncIterator[_Service]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120)) as session:
+        yield _Service(url, key, session)
+
+
+async def _each(places: Sequence[int], act: Any) -> None:
+    """Act on each, a few at once; the first fault ends it."""
+    waiting = iter(places)
+
+    async def lane() -> None:
+        for place in waiting:
+            await act(place)
+
+    lanes = [asyncio.create_task(lane()) for _ in range(min(AT_ONCE, len(places)))]
+    try:
+        await asyncio.gather(*lanes)
+    finally:
+        for task in lanes:
+            task.cancel()
+        await asyncio.gather(*lanes, return_exceptions=True)
+
+
+def _place(out: Path, name: str) -> Path:
+    return out / name
+
+
+def _proof(out: Path, name: str) -> Path:
+    return out / f"{name}.proof.json"
+
+
+def _ours(out: Path, name: str, digest: Digest) -> bool:
+    """Whether a document was fetched already: its proof is written last."""
+    try:
+        return bool(json.loads(_proof(out, name).read_bytes())["digest"] == digest)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.part")
+    with draft.open("wb") as target:
+        target.write(data)
+        target.flush()
+        os.fsync(target.fileno())
+    draft.replace(path)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+def _usage(told: str) -> int:
+    sys.stderr.write(f"antin: {told}\n")
+    return USAGE
