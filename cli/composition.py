@@ -146,6 +146,7 @@ def compose(
                 environment,
                 anchors=outside.anchors,
                 trust=installation.folder / "trust",
+                **installation.seal(outside.tsa),
             ),
         ),
         "timeline": lambda: timeline.build(platform, broker),

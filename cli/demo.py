@@ -7,7 +7,8 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from rich.console import Console
 from cli.client import Client, Failed
 from cli.composition import Running, at_work, free_port
 from cli.installation import Outside
+from cli.seal import seal_from_lab
 from cli.telling import SignerRow, console, line, results, stages
 from events.envelope import Event
 from events.errors import AntinError
@@ -36,7 +38,7 @@ from services.runtime.telemetry import log_to
 PATIENCE = 60.0
 """Seconds that any one step may take before the demo gives up and says which."""
 
-RESULTS = ("signed.pdf", "report.html", "report.json", "evidence.json", "events.jsonl")
+RESULTS = ("signed.pdf", "report.html", "report.pdf", "report.xml", "report.json", "evidence.json", "events.jsonl")
 
 _FAILURES = frozenset(
     {
@@ -191,12 +193,20 @@ def _fresh(out: Path) -> Path:
     return state
 
 
+@asynccontextmanager
+async def _sealed(world: World, data: Path) -> AsyncIterator[None]:
+    """The verifier gets its seal before it starts."""
+    await seal_from_lab(world, data)
+    yield
+
+
 async def _main_line(out: Path, state: Path, pdf: bytes | None, screen: Console) -> None:
     clock = SystemClock()
     began = time.monotonic()
     hook_port = free_port()
     async with (
         World(state / "lab") as world,
+        _sealed(world, state / "data"),
         at_work(state / "data", outside_of(world), allow=[f"127.0.0.1:{hook_port}"]) as running,
         Receiver(port=hook_port) as receiver,
         aiohttp.ClientSession() as session,
@@ -335,6 +345,8 @@ async def _keep(out: Path, world: World, client: Client, identifier: str, done: 
         "evidence.json": _pretty(await client.fetch(f"/v1/contracts/{identifier}/evidence")),
         "report.json": _pretty(await client.fetch(f"{final}/report")),
         "report.html": await client.fetch(f"{final}/report.html"),
+        "report.pdf": await client.fetch(f"{final}/report.pdf"),
+        "report.xml": await client.fetch(f"{final}/report.xml"),
         "events.jsonl": b"".join(one + b"\n" for one in tail.lines),
     }
     await asyncio.to_thread(_write, out, found, world.anchors)
@@ -347,7 +359,7 @@ def _write(out: Path, found: dict[str, bytes], roots: Path) -> None:
     anchors.mkdir(exist_ok=True)
     for old in anchors.glob("*.pem"):
         old.unlink()
-    for path in roots.glob("*.pem"):
+    for path in (*roots.glob("*.pem"), roots / "set.json"):
         shutil.copy(path, anchors / path.name)
 
 

@@ -179,6 +179,23 @@ class Installation:
         """The bearer key with which services call each other."""
         return (self.secrets / "service-key").read_text().strip()
 
+    @property
+    def seal_key(self) -> Path:
+        """The private key of the seal on PDF reports, where this installation has one."""
+        return self.secrets / "report-seal.key"
+
+    @property
+    def seal_chain(self) -> Path:
+        """The certificates of that seal."""
+        return self.secrets / "report-seal.pem"
+
+    def seal(self, tsa: str | tuple[str, ...]) -> dict[str, object]:
+        """The verifier's settings for the seal, with the first authority; none where there is no seal."""
+        if not self.seal_chain.exists():
+            return {}
+        first = tsa if isinstance(tsa, str) else tsa[0]
+        return {"seal_key_file": self.seal_key, "seal_chain_file": self.seal_chain, "seal_tsa": first}
+
     def recipient_jwk(self) -> dict[str, Any]:
         """The public key to which the authority encrypts personal data."""
         key = ECKey.import_key(json.loads((self.secrets / "identity-key.jwk").read_text()))

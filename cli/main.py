@@ -207,6 +207,20 @@ def verify(
     json: Annotated[bool, Parameter(help="one JSON object a line, for machines", negative="")] = False,
     html: Annotated[Path | None, Parameter(help="folder for one HTML report of each file, its pages drawn")] = None,
     lang: Annotated[Literal["vi", "en"] | None, Parameter(help="only this language; without it both")] = None,
+    pdf: Annotated[Path | None, Parameter(help="folder for a sealed PDF report of each file")] = None,
+    unsealed: Annotated[bool, Parameter(help="let those PDFs go without a seal", negative="")] = False,
+    seal_key: Annotated[
+        Path | None,
+        Parameter(help="private key of the seal, PEM, mode 0600", env_var="ANTIN_VERIFIER__SEAL_KEY_FILE"),
+    ] = None,
+    seal_chain: Annotated[
+        Path | None, Parameter(help="its certificates, PEM, its own first", env_var="ANTIN_VERIFIER__SEAL_CHAIN_FILE")
+    ] = None,
+    seal_tsa: Annotated[
+        str | None, Parameter(help="URL of the seal's timestamp authority", env_var="ANTIN_VERIFIER__SEAL_TSA")
+    ] = None,
+    allow: Annotated[list[str] | None, Parameter(help="an inner host:port that the seal may call")] = None,
+    etsi_xml: Annotated[Path | None, Parameter(help="folder for an ETSI TS 119 102-2 report of each file")] = None,
 ) -> int:
     """Judge signed PDF files from their bytes, offline: files, and every PDF below a folder.
 
@@ -215,10 +229,11 @@ def verify(
     Exit: 0 every signature passed, 1 one failed, 2 wrong usage, 3 none failed but one is undetermined (for example no
     trusted root), 4 not a readable PDF or no signature.
     """
-    from services.verifier.cli import verify as judge
+    from cli.verifying import Papers, judge
 
-    return int(
-        asyncio.run(judge(files, anchors=anchors, trust=trust, sets=set or (), as_json=json, html=html, lang=lang))
+    papers = Papers(pdf, unsealed, seal_key, seal_chain, seal_tsa, allow or [], etsi_xml)
+    return asyncio.run(
+        judge(files, papers, anchors=anchors, trust=trust, sets=set or (), as_json=json, html=html, lang=lang)
     )
 
 

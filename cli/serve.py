@@ -11,6 +11,7 @@ from pathlib import Path
 from cli.composition import RUNNABLE, Running, at_work, compose
 from cli.demo import outside_of
 from cli.installation import Installation, Outside, outside_from_environment
+from cli.seal import seal_from_lab
 from cli.telling import console
 from lab.world import World
 from services.runtime.telemetry import log_to
@@ -24,6 +25,7 @@ async def run(data: Path, port: int, lab_port: int, lab: bool, check: bool) -> i
         if lab:
             world = await stack.enter_async_context(World(data / "lab", lab_port))
             outside = outside_of(world)
+            await seal_from_lab(world, data)
         else:
             outside = outside_from_environment()
         if check:

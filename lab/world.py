@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from lab.registry import Registry, Status
 
 PARTS = ("authority", "ca", "ocsp", "crl", "tsa", "tsa2", "registry")
 FAULTS = ("down", "slow", "nonsense", "wrong-imprint", "wrong-nonce", "stale", "unknown")
+ANCHOR_SET = {"name": "lab", "kind": "lab", "label": "Antin Lab (thử nghiệm, không có giá trị pháp lý / a toy)"}
+"""What reports call these roots."""
 _SLOW_SECONDS = 30.0
 _RETRY_SECONDS = 0.2
 
@@ -82,6 +85,7 @@ class World:
         self.registry = Registry(self.folder)
         self.anchors.mkdir(exist_ok=True)
         (self.anchors / "root.pem").write_text(self.pki.root.pem)
+        (self.anchors / "set.json").write_text(json.dumps(ANCHOR_SET, ensure_ascii=False) + "\n")
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
         self._courier = asyncio.create_task(self._carry())
         return self

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import aclosing, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
@@ -19,11 +19,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from events.errors import Refused
+from events.errors import AntinError, Refused
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.negotiation import Language
 from services.verifier import catalogue
 from services.verifier.catalogue import Text
+from services.verifier.filing import Drawer
 from services.verifier.inspection import gather, judge_files
 from services.verifier.model import (
     CheckFinding,
@@ -51,6 +52,7 @@ async def verify(
     anchors: Path | None = None,
     trust: Path | None = None,
     sets: Sequence[str] = (),
+    drawers: Sequence[Drawer] = (),
     as_json: bool = False,
     html: Path | None = None,
     lang: Language | None = None,
@@ -83,12 +85,14 @@ async def verify(
         disable=len(paths) < 3 or not err.isatty(),
     )
     try:
-        async with reports or nullcontext():
+        async with reports or nullcontext(), aclosing(judge_files(paths, relied, clock=clock, limits=limits)) as judged:
             with progress:
                 task = progress.add_task(_said(catalogue.LABELS["verifying"], lang), total=len(paths))
-                async for report in judge_files(paths, relied, clock=clock, limits=limits):
+                async for report in judged:
                     if reports is not None:
                         await reports.keep(report)
+                    for drawer in drawers:
+                        await drawer.file(report)
                     progress.advance(task)
                     codes.append(code_of(report))
                     if as_json:
@@ -98,14 +102,14 @@ async def verify(
                     else:
                         out.writelines(line + "\n" for line in _lines(report, lang))
                     out.flush()
-    except Refused as fault:
+    except AntinError as fault:
         return _usage(fault, err)
     if reports is not None:
         err.write(f"{_said(catalogue.LABELS['reports'], lang)}: {reports.kept}, {reports.folder}\n")
     return exit_code(codes)
 
 
-def _usage(fault: Refused, err: TextIO) -> int:
+def _usage(fault: AntinError, err: TextIO) -> int:
     err.write(f"antin: found {fault.found}; expected {fault.expected}; {fault.remedy}\n")
     return USAGE
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import stat
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from pathlib import Path
 
 from events.errors import Refused
@@ -26,7 +26,7 @@ async def judge_files(
     limits: Limits | None = None,
     workers: int | None = None,
     fetcher: StatusFetcher | None = None,
-) -> AsyncIterator[FileReport]:
+) -> AsyncGenerator[FileReport]:
     """Reports in the order of the files, a few judged at a time. Offline unless a fetcher is given."""
     count = workers or min(4, os.cpu_count() or 1)
     waiting: deque[asyncio.Task[FileReport]] = deque()

@@ -39,6 +39,18 @@ class Draughtsman(Protocol):
         ...
 
 
+class Press(Protocol):
+    """Puts a report into the forms that leave the house."""
+
+    async def print(self, report: FileReport, *, sealed: bool = True) -> bytes:
+        """A PDF. Refused when it is to be sealed and there is no seal; Unavailable when the seal gets no time."""
+        ...
+
+    async def xml(self, report: FileReport) -> bytes:
+        """ETSI TS 119 102-2."""
+        ...
+
+
 class StatusFetcher(Protocol):
     """Fetches status data from a network; the judge itself has none."""
 

@@ -126,10 +126,7 @@ def document(report: FileReport, *, sealed: bool) -> dict[str, Any]:
 def _signature(number: int, one: SignatureReport) -> dict[str, Any]:
     unknown = LABELS["unknown"]
     seen = one.certificate
-    unit = _party(seen.managed_by) if seen and seen.managed_by else unknown
-    if one.trusted_by is not None:
-        by = one.trusted_by
-        unit = _both(" · ".join(dict.fromkeys([*([] if unit is unknown else [unit.vi]), by.authority, by.label])))
+    unit = _unit(one)
     times = [f"{local(one.proven_time)} ({{proven}})"] if one.proven_time else []
     times += [f"{local(one.claimed_time)} ({{claimed}})"] if one.claimed_time else []
     status = f"{one.indication.value}" + (f" / {one.sub_indication.value}" if one.sub_indication else "")
@@ -247,8 +244,22 @@ def _pairs(rows: Iterable[tuple[Text, Text]]) -> list[dict[str, Any]]:
 
 
 def _party(party: NamedParty) -> Text:
+    return _both(" · ".join(_parts(party)))
+
+
+def _parts(party: NamedParty) -> list[str]:
     parts = [party.name, party.title, party.unit, party.organisation, *party.identifiers]
-    return _both(" · ".join(dict.fromkeys(part for part in parts if part)))
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def _unit(one: SignatureReport) -> Text:
+    """Who manages the certificate (V8 c): the anchor that it led to, and the set that answers for that."""
+    parts = _parts(one.certificate.managed_by) if one.certificate and one.certificate.managed_by else []
+    if one.trusted_by is not None:
+        parts.append(one.trusted_by.authority)
+        if one.trusted_by.label != one.trusted_by.set:
+            parts.append(one.trusted_by.label)
+    return _both(" · ".join(dict.fromkeys(parts))) if parts else LABELS["unknown"]
 
 
 def _worded(text: str) -> Text:

@@ -8,14 +8,14 @@ from services.runtime.access import Scope
 from services.runtime.web import Call, Reply, Route
 from services.verifier import report as page
 from services.verifier.model import FileReport
-from services.verifier.ports import Reader, Vault
+from services.verifier.ports import Press, Reader, Vault
 
 READ = Scope("reports:read")
 TAG = "verification"
 HTML = "text/html; charset=utf-8"
 
 
-def routes(reader: Reader, vault: Vault) -> tuple[Route, ...]:
+def routes(reader: Reader, vault: Vault, press: Press) -> tuple[Route, ...]:
     """Every operation."""
 
     async def find(call: Call) -> FileReport:
@@ -35,6 +35,12 @@ def routes(reader: Reader, vault: Vault) -> tuple[Route, ...]:
 
     async def show(call: Call) -> Reply:
         return _page(await find(call))
+
+    async def paper(call: Call) -> Reply:
+        return Reply(await press.print(await find(call)), media="application/pdf")
+
+    async def etsi(call: Call) -> Reply:
+        return Reply(await press.xml(await find(call)), media="application/xml; charset=utf-8")
 
     return (
         Route(
@@ -56,6 +62,26 @@ def routes(reader: Reader, vault: Vault) -> tuple[Route, ...]:
             TAG,
             READ,
             "text/html",
+            problems=("no-such-report",),
+        ),
+        Route(
+            "GET",
+            "/v1/contracts/{id}/revisions/{signed}/report.pdf",
+            paper,
+            "The same report as a PDF/A, sealed by the verifier",
+            TAG,
+            READ,
+            "application/pdf",
+            problems=("no-such-report", "no-seal", "seal-not-in-force"),
+        ),
+        Route(
+            "GET",
+            "/v1/contracts/{id}/revisions/{signed}/report.xml",
+            etsi,
+            "The same report as ETSI TS 119 102-2 XML",
+            TAG,
+            READ,
+            "application/xml",
             problems=("no-such-report",),
         ),
     )

@@ -28,6 +28,9 @@ class VerifierSettings(Settings):
     answered 429. `upload_seconds`: in which an upload's body must arrive. `trusted_proxies`: networks of your own
     proxies, as a JSON list; only what they say in X-Forwarded-For is believed.
     `fetch_status`: ask OCSP responders and CRL servers of trusted certificates when a file brings no status data.
+    `seal_key_file`, `seal_chain_file`: private key (PEM, mode 0600) and certificates (PEM, its own first) of the
+    electronic seal on PDF reports; without them there are none. `seal_tsa`: URL of the RFC 3161 authority whose
+    timestamp the seal carries.
     """
 
     anchors: Path | None = None
@@ -44,5 +47,8 @@ class VerifierSettings(Settings):
     wall: Annotated[float, Field(gt=0, le=900)] = 9.0
     memory: Annotated[int, Field(ge=64 * 1024 * 1024)] = 384 * 1024 * 1024
     fetch_status: bool = True
+    seal_key_file: Path | None = None
+    seal_chain_file: Path | None = None
+    seal_tsa: str | None = None
     status_timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
     status_limit: Annotated[int, Field(ge=10_000, le=50_000_000)] = 4_000_000

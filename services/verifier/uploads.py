@@ -24,11 +24,12 @@ from services.verifier import page_words, report
 from services.verifier.catalogue import LABELS
 from services.verifier.model import FileReport
 from services.verifier.pictures import Pictures, states
-from services.verifier.ports import Draughtsman, Inspector
+from services.verifier.ports import Draughtsman, Inspector, Press
 
 TAG = "verification"
 PDF = "application/pdf"
 HTML = "text/html"
+XML = "application/xml"
 _HTML = f"{HTML}; charset=utf-8"
 _PART = "file"
 _NOBODY_KNOWS = Public("anybody may verify a document; nothing of it is kept")
@@ -63,6 +64,7 @@ class Desk:
 
     inspector: Inspector
     draughtsman: Draughtsman
+    press: Press
     door: Door
     limit: int
     patience: float
@@ -71,7 +73,7 @@ class Desk:
     @property
     def forms(self) -> Mapping[str, Form]:
         """The forms in which an upload is answered, by media type; the first is for who wants anything."""
-        return {JSON: self.as_json, HTML: self.as_page}
+        return {JSON: self.as_json, HTML: self.as_page, PDF: self.as_paper, XML: self.as_etsi}
 
     async def api(self, call: Call) -> Reply:
         """Judge, and answer in the form that is wanted most."""
@@ -92,6 +94,14 @@ class Desk:
         if judged.size and judged.pages != 0:
             pictures = await self.draughtsman.draw(upload.data, states(judged))
         return _shown(judged, pictures, upload.language)
+
+    async def as_paper(self, upload: Upload, judged: FileReport) -> Reply:
+        """The report as a PDF/A, sealed by the verifier."""
+        return Reply(await self.press.print(judged), media=PDF)
+
+    async def as_etsi(self, upload: Upload, judged: FileReport) -> Reply:
+        """The report as ETSI TS 119 102-2 XML."""
+        return Reply(await self.press.xml(judged), media=f"{XML}; charset=utf-8")
 
     async def start(self, call: Call) -> Reply:
         """The page that takes a file."""
@@ -158,6 +168,7 @@ class Desk:
                     "too-slow",
                     "media-type-unsupported",
                     "not-acceptable",
+                    "no-seal",
                     "no-file",
                 ),
                 door=self.door,

@@ -16,6 +16,8 @@ from services.runtime.process import Platform, Service
 from services.verifier import handlers
 from services.verifier.adapters import store
 from services.verifier.adapters.inspector import SandboxedInspector
+from services.verifier.adapters.papers import Papers
+from services.verifier.adapters.seal import seal_from
 from services.verifier.adapters.status import OnlineStatus
 from services.verifier.adapters.trust_folder import TrustFolders
 from services.verifier.ports import Inspector
@@ -62,6 +64,7 @@ def build(platform: Platform, settings: VerifierSettings) -> Service:
 
     Raises:
         Refused: no trusted certificate, or a set that cannot be read.
+        Malformed: a seal that cannot be used.
     """
     limits = Limits(size=settings.file_limit, cpu=settings.cpu, wall=settings.wall, memory=settings.memory)
     sandbox = Sandbox(limits, settings.workers)
@@ -75,11 +78,15 @@ def build(platform: Platform, settings: VerifierSettings) -> Service:
     # Uploads of strangers never make the service call anybody: they are judged offline.
     offline = SandboxedInspector(sandbox, trust.now, platform.clock)
     door = Door(settings.upload_rate, settings.waiting, settings.upload_each, platform.clock, settings.trusted_proxies)
-    desk = Desk(offline, sandbox, door, settings.upload_limit, settings.upload_seconds, settings.wall)
+    seal = seal_from(
+        settings.seal_key_file, settings.seal_chain_file, platform.clock, platform.outbound, settings.seal_tsa
+    )
+    papers = Papers(seal)
+    desk = Desk(offline, sandbox, papers, door, settings.upload_limit, settings.upload_seconds, settings.wall)
     return Service(
         NAME,
         schemas=(store.schema,),
-        routes=(*routes(store.SqlReader(platform.database), platform.blobs), *desk.routes()),
+        routes=(*routes(store.SqlReader(platform.database), platform.blobs, papers), *desk.routes()),
         subscribers=(Subscriber(NAME, works={DocumentSigned: Judging(platform, gate)}),),
         resources=(sandbox,),
     )

@@ -1,10 +1,11 @@
-"""Reports on paper: printed as PDF/A and sealed, off the event loop."""
+"""Reports in the forms that leave the house: printed as PDF/A and sealed, or as ETSI TS 119 102-2 XML."""
 
 from __future__ import annotations
 
 import asyncio
 
 from events.errors import Refused
+from services.verifier.adapters.etsi_report import etsi_xml
 from services.verifier.adapters.seal import Seal
 from services.verifier.model import FileReport
 from services.verifier.printed import printed
@@ -33,3 +34,7 @@ class Papers:
             )
         pdf = await asyncio.to_thread(printed, report, sealed=sealed)
         return await self._seal.put_on(pdf) if sealed and self._seal is not None else pdf
+
+    async def xml(self, report: FileReport) -> bytes:
+        """The report as ETSI TS 119 102-2 XML."""
+        return await asyncio.to_thread(etsi_xml, report)

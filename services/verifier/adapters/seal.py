@@ -118,11 +118,26 @@ class Seal:
         return bytes(made.getbuffer())
 
 
+def seal_from(
+    key_file: Path | None, chain_file: Path | None, clock: Clock, outbound: Outbound | None, tsa: str | None
+) -> Seal | None:
+    """The seal that an operator set up; none when there is none.
+
+    Raises:
+        Malformed: half of it is set, or it cannot be used.
+    """
+    if key_file is None and chain_file is None:
+        return None
+    if key_file is None or chain_file is None:
+        raise _unusable("a seal's key without its certificates, or the reverse", "both")
+    return Seal.from_files(key_file, chain_file, clock, outbound, tsa)
+
+
 class Stamper(TimeStamper):
     """Asks a timestamp authority (RFC 3161) by the guarded way out."""
 
     def __init__(self, outbound: Outbound, url: str) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._outbound = outbound
         self._url = url
 
