@@ -108,6 +108,12 @@ async def test_a_good_signature_is_verified_and_its_report_can_be_read(tmp_path)
             page = await answer.text()
             assert "style-src 'sha256-" in answer.headers["Content-Security-Policy"]
         assert "Nguyễn Thị Phương Thảo" in page
+        async with http.get(place + ".xml") as answer:
+            assert answer.content_type == "application/xml"
+            assert b"urn:etsi:019102:mainindication:total-passed" in await answer.read()
+        async with http.get(place + ".pdf") as answer:
+            assert (answer.status, answer.content_type) == (406, "application/problem+json")
+            assert (await answer.json())["type"].endswith("no-seal")
         async with http.get(place.replace(claim.signed.hex, "0" * 64)) as answer:
             assert answer.status == 404
         async with http.get(f"{here.url}/v1/contracts/x/revisions/y/report") as answer:
@@ -210,6 +216,11 @@ async def test_an_upload_is_judged_and_not_kept(tmp_path):
             assert (await answer.json())["verdict"] == "passed"
         async with http.post(place, data=signed, headers=pdf | {"Accept": "text/html"}) as answer:
             assert "Có thể tin cậy" in await answer.text()
+        async with http.post(place, data=signed, headers=pdf | {"Accept": "application/xml"}) as answer:
+            assert answer.content_type == "application/xml"
+            assert b"total-passed" in await answer.read()
+        async with http.post(place, data=signed, headers=pdf | {"Accept": "application/pdf"}) as answer:
+            assert answer.status == 406, "no seal is set up here"
         async with http.post(place, data=b"hello", headers=pdf) as answer:
             assert (await answer.json())["integrity"] == "unreadable"
         async with http.post(place, data=signed, headers={"Content-Type": "text/plain"}) as answer:
