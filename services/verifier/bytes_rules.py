@@ -7,11 +7,11 @@ reader (ISO 32000-2 clause 12.8.1; Mainka et al., "1 Trillion Dollar Refund", CC
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 _SPACE = b" \t\r\n\x0c\x00"
-_HEX = frozenset(b"0123456789abcdefABCDEF")
+_HEX = b"0123456789abcdefABCDEF"
 _RAW_RANGE = re.compile(rb"/ByteRange[ \t\r\n\x0c\x00]*\[([0-9 \t\r\n\x0c\x00+-]{1,200})\]")
 _REVISION_END = re.compile(rb"startxref[ \t\r\n\x0c\x00]+(\d{1,12})[ \t\r\n\x0c\x00]+%%EOF")
 MOST_RAW = 500
@@ -78,10 +78,11 @@ def hex_string(text: bytes) -> bytes | None:
     if len(text) < 2 or text[:1] != b"<" or text[-1:] != b">":
         return None
     digits = text[1:-1]
-    if not _HEX.issuperset(digits):
-        digits = digits.translate(None, _SPACE)
-        if not _HEX.issuperset(digits):
+    others = digits.translate(None, _HEX)
+    if others:
+        if others.strip(_SPACE):
             return None
+        digits = digits.translate(None, _SPACE)
     if len(digits) % 2:
         digits += b"0"
     return bytes.fromhex(digits.decode("ascii"))
@@ -122,8 +123,8 @@ def tail_fault(data: bytes, end: int, listed: Iterable[int]) -> Fault | None:
     return None
 
 
-def raw_signatures(data: bytes) -> list[RawSignature]:
-    """Every `/ByteRange` in plain sight whose gap holds the rule, whether or not anything refers to it."""
+def raw_signatures(data: bytes, known: Container[tuple[int, int, int, int]] = ()) -> list[RawSignature]:
+    """Every `/ByteRange` in plain sight, but those `known`, whose gap holds the rule, whether or not it is listed."""
     found: list[RawSignature] = []
     seen: set[tuple[int, int, int, int]] = set()
     for match in _RAW_RANGE.finditer(data):
@@ -132,7 +133,7 @@ def raw_signatures(data: bytes) -> list[RawSignature]:
         except ValueError:
             continue
         four = four_integers(values)
-        if four is None or four in seen or four[0] != 0 or not 0 < four[1] < four[2]:
+        if four is None or four in seen or four in known or four[0] != 0 or not 0 < four[1] < four[2]:
             continue
         contents = hex_string(data[four[1] : four[2]])
         if contents is None or four[2] + four[3] > len(data):

@@ -275,7 +275,7 @@ def _loose(data: bytes, document: Document | None, listed: list[_Found]) -> list
     known = {one.byte_range for one in listed if one.byte_range}
     known |= set(document.usage_rights) if document is not None else set()
     view = memoryview(data)
-    return [_unlisted(data, view, document, raw) for raw in raw_signatures(data) if raw.byte_range not in known]
+    return [_unlisted(data, view, document, raw) for raw in raw_signatures(data, known)]
 
 
 def _unlisted(data: bytes, view: memoryview, document: Document | None, raw: RawSignature) -> _Found:
@@ -331,7 +331,7 @@ def _judged(
     document: Document | None,
 ) -> tuple[list[SignatureReport], list[TimestampReport]]:
     parsed = [_parsed(one, standing) for one in found]
-    stamps = _judged_stamps(found, standing)
+    stamps = _judged_stamps(found, parsed, standing)
     judge_one = SignatureJudge(standing, stores)
     signatures: list[SignatureReport] = []
     reports: list[TimestampReport] = []
@@ -368,11 +368,9 @@ def _parsed(one: _Found, standing: Standing) -> Cms | CmsFault | None:
         return fault
     one.is_stamp = one.is_stamp or (one.value is None and found.content_type == cms.TST_INFO)
     _gather(found, standing)
-    for raw in (*found.tokens(), *found.content_tokens()):
-        try:
-            _gather(cms.read(raw), standing)
-        except CmsFault:
-            continue
+    for token in (*found.tokens, *found.content_tokens):
+        if isinstance(token, Cms):
+            _gather(token, standing)
     return found
 
 
@@ -381,7 +379,7 @@ def _gather(found: Cms, standing: Standing) -> None:
     standing.add(*found.brought())
 
 
-def _judged_stamps(found: list[_Found], standing: Standing) -> dict[int, Token]:
+def _judged_stamps(found: list[_Found], parsed: list[Cms | CmsFault | None], standing: Standing) -> dict[int, Token]:
     """The document timestamps, the last one first: each that holds proves that those before it existed by its time."""
     control = standing.now
     stamps: dict[int, Token] = {}
@@ -390,7 +388,7 @@ def _judged_stamps(found: list[_Found], standing: Standing) -> dict[int, Token]:
         if one.covered is None:
             stamps[index] = judge_token(None, lambda _: None, standing, control)
             continue
-        token = stamps[index] = judge_token(one.contents, one.covered.digest, standing, control)
+        token = stamps[index] = judge_token(parsed[index], one.covered.digest, standing, control)
         if token.trusted and token.time is not None and one.integrity is Integrity.INTACT:
             control = min(control, token.time)
     latest: datetime | None = None

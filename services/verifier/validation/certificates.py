@@ -50,6 +50,7 @@ _PURPOSES = {
 }
 _PEM = re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----(.*?)-----END", re.DOTALL)
 MOST_ADDRESSES = 5
+_USUAL_OCTETS = 8_192
 
 
 class Certificate:
@@ -280,9 +281,13 @@ def point_names(name: Node, issuer: bytes) -> tuple[GeneralName, ...]:
     raise Malformed("no-distribution-point-name")
 
 
-@lru_cache(maxsize=256)
-def load_anchor(der: bytes) -> Certificate:
-    """A certificate that is kept for the life of the process. Raises Malformed."""
+def read_certificate(der: bytes) -> Certificate:
+    """A certificate; those of usual size are read once in the life of the process. Raises Malformed."""
+    return _kept(der) if len(der) <= _USUAL_OCTETS else Certificate(der)
+
+
+@lru_cache(maxsize=512)
+def _kept(der: bytes) -> Certificate:
     return Certificate(der)
 
 
@@ -292,7 +297,7 @@ def _anchors(files: tuple[bytes, ...]) -> tuple[Certificate, ...]:
     for raw in files:
         armoured = b"-----BEGIN" in raw
         for der in unarmoured(raw, _PEM) if armoured else [raw]:
-            certificate = load_anchor(der)
+            certificate = read_certificate(der)
             found.setdefault(certificate.sha256, certificate)
     return tuple(found.values())
 

@@ -22,7 +22,7 @@ from services.verifier.validation.algorithms import (
     scheme_of,
     verifies,
 )
-from services.verifier.validation.certificates import Certificate
+from services.verifier.validation.certificates import Certificate, read_certificate
 from services.verifier.validation.der import (
     OCTET_STRING,
     SEQUENCE,
@@ -125,13 +125,15 @@ class Cms:
             raise CmsFault("no-signing-certificate")
         return _fits(self, self.signer, content)
 
-    def tokens(self) -> list[bytes]:
+    @cached_property
+    def tokens(self) -> list[Cms | CmsFault]:
         """The signature timestamp tokens among the unsigned attributes (RFC 3161 appendix A)."""
-        return [value.raw for value in self.unsigned.get(SIGNATURE_TIMESTAMP, [])[:MOST_TOKENS]]
+        return [_token(value) for value in self.unsigned.get(SIGNATURE_TIMESTAMP, [])[:MOST_TOKENS]]
 
-    def content_tokens(self) -> list[bytes]:
+    @cached_property
+    def content_tokens(self) -> list[Cms | CmsFault]:
         """The content timestamp tokens among the signed attributes (EN 319 122-1 clause 5.2.8)."""
-        return [value.raw for value in self.attributes.get(CONTENT_TIMESTAMP, [])[:MOST_TOKENS]]
+        return [_token(value) for value in self.attributes.get(CONTENT_TIMESTAMP, [])[:MOST_TOKENS]]
 
     def algorithms(self) -> list[trust.Acceptance]:
         """How the digest, the scheme with its parameters and the signer's key stand, whatever the time."""
@@ -167,6 +169,13 @@ class Cms:
             except Malformed:
                 continue
         return certificates, ocsps, crls
+
+
+def _token(value: Node) -> Cms | CmsFault:
+    try:
+        return read(value.raw)
+    except CmsFault as fault:
+        return fault
 
 
 def read(raw: bytes) -> Cms:
@@ -219,7 +228,7 @@ def _certificates(node: Node) -> Iterator[Certificate]:
         if choice.tag != SEQUENCE or number >= MOST_CERTIFICATES:
             continue
         try:
-            yield Certificate(choice.raw)
+            yield read_certificate(choice.raw)
         except Malformed:
             continue
 

@@ -70,6 +70,7 @@ class Crl:
         self._tbs = tbs
         self.scheme: Scheme = scheme_of(algorithm.raw)
         self._value = value
+        self._tried: dict[bytes, bool] = {}
         fields = tbs.sequence(3)
         at = 1 if fields[0].tag == INTEGER else 0
         if len(fields) < at + 3:
@@ -164,17 +165,21 @@ class Crl:
         for candidate in (issuer, *paths.named(self.issuer)):
             if not names.equal(candidate.subject, self.issuer):
                 continue
-            try:
-                fits = verifies(candidate.spki, self.scheme, self._value.bits(), self._tbs.raw)
-            except CryptoFault:
-                fits = False
-            if not fits:
+            if not self._fits(candidate.spki):
                 continue
             may = candidate.usages is None or "crl_sign" in candidate.usages
             if may and (candidate.spki == issuer.spki or self._vouched(candidate, issuer, paths)):
                 return candidate
             reason = "crl-issuer-not-authorised"
         raise Rejected(reason)
+
+    def _fits(self, spki: bytes) -> bool:
+        if spki not in self._tried:
+            try:
+                self._tried[spki] = verifies(spki, self.scheme, self._value.bits(), self._tbs.raw)
+            except CryptoFault:
+                self._tried[spki] = False
+        return self._tried[spki]
 
     def _vouched(self, candidate: Certificate, issuer: Certificate, paths: Paths) -> bool:
         if not paths.anchors:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from services.verifier.validation import names
 from services.verifier.validation.algorithms import CryptoFault, Scheme, digest_name, digest_of, scheme_of, verifies
-from services.verifier.validation.certificates import NO_CHECK, Certificate
+from services.verifier.validation.certificates import NO_CHECK, Certificate, read_certificate
 from services.verifier.validation.der import ENUMERATED, SEQUENCE, Malformed, Node, oid, parse
 from services.verifier.validation.path import Paths
 from services.verifier.validation.statements import Rejected, Statement, is_weak, reason_name
@@ -62,6 +62,7 @@ class Response:
         self.signed = data.raw
         self.scheme: Scheme = scheme_of(algorithm.raw)
         self.value = value.bits()
+        self._tried: dict[bytes, bool] = {}
         fields = data.sequence(3)
         if fields[0].tag == 0xA0:
             fields = fields[1:]
@@ -128,11 +129,7 @@ class Response:
         for candidate in (issuer, *self.certificates, *paths.everybody()):
             if not self._named(candidate):
                 continue
-            try:
-                fits = verifies(candidate.spki, self.scheme, self.value, self.signed)
-            except CryptoFault:
-                fits = False
-            if not fits:
+            if not self._fits(candidate.spki):
                 reason = "response-signature-wrong"
                 continue
             if candidate.spki == issuer.spki and names.equal(candidate.subject, issuer.subject):
@@ -147,6 +144,14 @@ class Response:
             else:
                 return candidate
         raise Rejected(reason)
+
+    def _fits(self, spki: bytes) -> bool:
+        if spki not in self._tried:
+            try:
+                self._tried[spki] = verifies(spki, self.scheme, self.value, self.signed)
+            except CryptoFault:
+                self._tried[spki] = False
+        return self._tried[spki]
 
     def _named(self, candidate: Certificate) -> bool:
         if self.by_name is not None:
@@ -219,6 +224,6 @@ def _readable(groups: Iterable[list[Node]]) -> Iterable[Certificate]:
     for group in groups:
         for node in group:
             try:
-                yield Certificate(node.raw)
+                yield read_certificate(node.raw)
             except Malformed:
                 continue

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.verifier.validation.certificates import Certificate
+from services.verifier.validation.certificates import Certificate, read_certificate
 from services.verifier.validation.crl import Crl, Listed, joined
 from services.verifier.validation.der import Malformed
 from services.verifier.validation.ocsp import Response
@@ -59,7 +59,7 @@ class Standing:
         """Keep what can be parsed (DER, CRLs also PEM); the rest serves nobody."""
         for raw in certificates:
             try:
-                self.paths.add(Certificate(raw))
+                self.paths.add(read_certificate(raw))
             except Malformed:
                 continue
         for raw in ocsps:

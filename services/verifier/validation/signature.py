@@ -190,8 +190,8 @@ class SignatureJudge:
         later = [token.time for token in covering if token.trusted and token.time]
         control = min([self.standing.now, *later])
         tokens = [
-            judge_token(raw, lambda name: digest_of(name, found.value), self.standing, control)
-            for raw in found.tokens()
+            judge_token(token, lambda name: digest_of(name, found.value), self.standing, control)
+            for token in found.tokens
         ]
         if found.unsigned_fault:
             damaged = failed("token-format", "RFC 3161 A", "cms-unreadable", Sub.FORMAT_FAILURE)
@@ -222,8 +222,8 @@ class SignatureJudge:
         covered = claim.covered
         if covered is None:
             return
-        for raw in found.content_tokens():
-            token = judge_token(raw, covered.digest, self.standing, control)
+        for each in found.content_tokens:
+            token = judge_token(each, covered.digest, self.standing, control)
             if token.trusted and token.time and out.proven and token.time > out.proven + SKEW:
                 clause, reason = "ETSI EN 319 102-1 5.5", "content-stamped-after-signature"
                 token.distrust(doubtful("token-order", clause, reason, Sub.TIMESTAMP_ORDER_FAILURE))

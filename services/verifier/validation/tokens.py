@@ -90,7 +90,7 @@ def read_info(found: Cms) -> TokenInfo:
         raise CmsFault("token-unreadable", fault=fault.reason) from fault
 
 
-def judge_token(raw: bytes | None, stamped: Stamped, standing: Standing, control: datetime) -> Token:
+def judge_token(found: Cms | CmsFault | None, stamped: Stamped, standing: Standing, control: datetime) -> Token:
     """Judge a token over bytes; none stands for one that cannot be used.
 
     `control` is the moment at which the token is known to have existed: the time of a later trusted document timestamp,
@@ -98,11 +98,12 @@ def judge_token(raw: bytes | None, stamped: Stamped, standing: Standing, control
     """
     token = Token()
     rows = token.findings
-    if raw is None:
+    if found is None:
         rows.append(failed("token-format", RFC3161, "contents-unusable", Sub.FORMAT_FAILURE))
         return token
     try:
-        found = cms.read(raw)
+        if isinstance(found, CmsFault):
+            raise found
         info = read_info(found)
     except CmsFault as fault:
         rows.append(failed("token-format", RFC3161, fault.reason, Sub.FORMAT_FAILURE, **fault.detail))
