@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -15,28 +14,23 @@ later, so what must not be lost is yielded first."""
 
 def warm() -> None:
     """Import what the tasks need, so that a process forked for one file need not."""
-    import lxml.etree  # type: ignore[import-untyped]  # noqa: F401
-    import pyhanko.sign.validation  # noqa: F401
-
     import services.verifier.adapters.pdfium
-    import services.verifier.adapters.pyhanko_engine  # noqa: F401
+    import services.verifier.engine  # noqa: F401
 
 
 def judge(data: bytes, request: Mapping[str, Any]) -> Iterator[bytes]:
     """The report on a file (`model.FileReport` as JSON)."""
-    from services.verifier.adapters.pyhanko_engine import judge
+    from services.verifier.engine import examine
     from services.verifier.model import Brought
 
     extra = Brought(**{key: tuple(base64.b64decode(one) for one in found) for key, found in request["extra"].items()})
-    report = asyncio.run(
-        judge(
-            data,
-            file=request["file"],
-            anchors=[base64.b64decode(one) for one in request["anchors"]],
-            now=datetime.fromisoformat(request["now"]),
-            extra=extra,
-            base_size=request["base_size"],
-        )
+    report = examine(
+        data,
+        file=request["file"],
+        anchors=[base64.b64decode(one) for one in request["anchors"]],
+        now=datetime.fromisoformat(request["now"]),
+        extra=extra,
+        base_size=request["base_size"],
     )
     yield report.model_dump_json().encode()
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from services.runtime.clock import SystemClock
-from services.verifier.adapters.pyhanko_engine import judge
+from services.verifier.engine import judge
 from services.verifier.model import FileReport, Integrity, Verdict
 
 SHARED = Path(os.environ.get("ANTIN_SHARED", Path(__file__).parents[3] / "shared"))

@@ -20,8 +20,9 @@ import pdfs
 from forge import Forge, with_store
 from signer_world import DOCUMENT_SIGNING, Ca, name
 
-from services.verifier.adapters.pyhanko_engine import judge
+from services.verifier.engine import judge
 from services.verifier.model import Brought, FileReport, Indication, Integrity, Sub, Verdict
+from services.verifier.pdf.document import Document
 
 PLAIN = SigSeedSubFilter.ADOBE_PKCS7_DETACHED
 
@@ -292,11 +293,8 @@ async def test_a_copied_timestamp_does_not_fit(forge, alice):
     """RFC 3161: the imprint is that of this signature value, not of another's."""
     from asn1crypto import cms
 
-    from services.verifier.adapters.document import contents_of, open_pdf, signature_fields
-
     first = forge.sign(pdfs.minimal(), alice, timestamp="ok")
-    (field,), _ = signature_fields(open_pdf(first, True))
-    stolen = cms.ContentInfo.load(contents_of(field.dictionary).rstrip(b"\0") + b"\0" * 8, strict=False)
+    stolen = cms.ContentInfo.load(_field_of(first).contents.rstrip(b"\0") + b"\0" * 8, strict=False)
     token = stolen["content"]["signer_infos"][0]["unsigned_attrs"][0]["values"][0]
 
     original = forge.token
@@ -405,9 +403,7 @@ async def test_an_added_annotation_is_changed(forge, good):
 
 
 def _field_of(pdf: bytes):
-    from services.verifier.adapters.document import open_pdf, signature_fields
-
-    (field,), _ = signature_fields(open_pdf(pdf, True))
+    (field,) = Document.open(pdf).signatures
     return field
 
 
