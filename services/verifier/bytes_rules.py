@@ -123,7 +123,7 @@ def tail_fault(data: bytes, end: int, listed: Iterable[int]) -> Fault | None:
     return None
 
 
-def raw_signatures(data: bytes, known: Container[tuple[int, int, int, int]] = ()) -> list[RawSignature]:
+def raw_signatures(data: bytes, known: Container[tuple[int, ...]] = ()) -> list[RawSignature]:
     """Every `/ByteRange` in plain sight, but those `known`, whose gap holds the rule, whether or not it is listed."""
     found: list[RawSignature] = []
     seen: set[tuple[int, int, int, int]] = set()

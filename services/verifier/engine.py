@@ -272,8 +272,9 @@ def _compare(data: bytes, one: _Found, document: Document, value: SignatureValue
 
 def _loose(data: bytes, document: Document | None, listed: list[_Found]) -> list[_Found]:
     """Signatures in plain sight that the document does not list: hidden, or left in a file that cannot be read."""
-    known = {one.byte_range for one in listed if one.byte_range}
-    known |= set(document.usage_rights) if document is not None else set()
+    known: set[tuple[int, ...]] = {one.byte_range for one in listed if one.byte_range}
+    if document is not None:
+        known |= document.usage_rights
     view = memoryview(data)
     return [_unlisted(data, view, document, raw) for raw in raw_signatures(data, known)]
 

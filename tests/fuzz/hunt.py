@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from services.verifier.adapters.pyhanko_engine import judge
+from services.verifier.engine import judge
 from services.verifier.model import FileReport
 from services.verifier.sandbox import Limits, Sandbox
 from tests.fuzz.mutants import Mutant, mutant

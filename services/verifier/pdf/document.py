@@ -213,26 +213,6 @@ class Document:
         raw = permissions.get("DocMDP") if isinstance(permissions, dict) else None
         return raw.number if isinstance(raw, Ref) else None
 
-    @cached_property
-    def usage_rights(self) -> frozenset[tuple[int, int, int, int]]:
-        """The byte ranges of usage rights signatures, which license a viewer's functions and sign for nobody.
-
-        They stand in the catalog's `/Perms` and in no field (ISO 32000-1 clause 12.8.4, deprecated since).
-        """
-        found: set[tuple[int, int, int, int]] = set()
-        for revision in range(len(self.revisions)):
-            catalog = self.file.catalog(revision)
-            permissions = self.file.get(catalog.get("Perms"), revision) if isinstance(catalog, dict) else None
-            if not isinstance(permissions, dict):
-                continue
-            for key in ("UR", "UR3"):
-                value = self.file.get(permissions.get(key), revision)
-                held = self.file.get(value.get("ByteRange"), revision) if isinstance(value, dict) else None
-                each = [self.file.get(one, revision) for one in held[:4]] if isinstance(held, list) else []
-                if len(each) == 4 and all(type(one) is int for one in each):
-                    found.add((each[0], each[1], each[2], each[3]))
-        return frozenset(found)
-
     def _signature(
         self,
         name: str,
