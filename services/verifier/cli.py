@@ -223,7 +223,11 @@ def _change(change: LaterChange, lang: Language | None) -> str:
 
 
 def _who(one: SignatureReport) -> str:
-    return one.certificate.subject.name if one.certificate else "?"
+    """The signer, and the named set that answers for the certificate."""
+    if one.certificate is None:
+        return "?"
+    by = one.trusted_by
+    return one.certificate.subject.name + (f" · {by.label}" if by is not None and by.label != by.set else "")
 
 
 def _when(one: SignatureReport, lang: Language | None) -> str:

@@ -316,6 +316,7 @@ class FileReport(Frozen):
                     "proven_time": _iso(one.proven_time),
                     "trusted": one.trusted,
                     "timestamp_trusted": one.timestamp_trusted,
+                    "trusted_by": one.trusted_by.model_dump() if one.trusted_by else None,
                     "changes": [_change(change) for change in one.changes],
                     "findings": [_brief(finding) for finding in one.findings if _worth_telling(finding)],
                 }

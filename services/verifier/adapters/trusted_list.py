@@ -60,7 +60,7 @@ def read_trusted_list(body: bytes, operators: Sequence[bytes], now: datetime) ->
     Raises:
         Refused: too large, with a DTD, not signed by an operator, of an unknown version, closed, or out of date.
     """
-    root = _signed(_parsed(body), operators)
+    root = _signed(_parsed(body), operators, now)
     scheme = _child(root, "SchemeInformation")
     version = _text(scheme, "TSLVersionIdentifier")
     if version not in VERSIONS:
@@ -103,14 +103,15 @@ def _parsed(body: bytes) -> Any:
     return root
 
 
-def _signed(root: Any, operators: Sequence[bytes]) -> Any:
+def _signed(root: Any, operators: Sequence[bytes], now: datetime) -> Any:
     """The element that a signature by an operator covers: the whole list. Nothing else is read afterwards."""
+    wanted = SignatureConfiguration(location="./", expect_references=True, verification_time=now)
     for der in operators:
         try:
             results = XMLVerifier().verify(
                 root,
                 x509_cert=x509.load_der_x509_certificate(der),
-                expect_config=SignatureConfiguration(location="./", expect_references=True),
+                expect_config=wanted,
             )
         except Exception:  # noqa: BLE001, S112 - whatever ails the signature under this certificate, it does not fit
             continue
@@ -121,7 +122,7 @@ def _signed(root: Any, operators: Sequence[bytes]) -> Any:
     raise _refused(
         "trusted-list-not-signed",
         "no signature by the scheme operator over the whole list",
-        "one under an operator certificate that was given",
+        "one under an operator certificate that was given and is in force",
     )
 
 

@@ -90,6 +90,14 @@ def test_a_list_that_names_the_operator_but_is_signed_with_another_key_is_refuse
     assert refusal(scheme.signed(key=key), scheme) == "trusted-list-not-signed"
 
 
+def test_an_operator_whose_certificate_has_expired_signs_nothing(scheme):
+    scheme.operator, scheme.key = certificate("Scheme operator", days=30)
+    scheme.next_update = NOW + 9 * YEARS
+    read_trusted_list(scheme.signed(), [scheme.operator], NOW)
+    with pytest.raises(Refused, match="is in force"):
+        read_trusted_list(scheme.signed(), [scheme.operator], NOW + YEARS)
+
+
 def test_an_unsigned_list_is_refused(scheme):
     assert refusal(etree.tostring(scheme.plain(), encoding="UTF-8"), scheme) == "trusted-list-not-signed"
 
