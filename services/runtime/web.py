@@ -99,6 +99,9 @@ class Fault:
     query: Mapping[str, str]
 
 
+_SHOW: web.RequestKey[Callable[[Fault], Reply]] = web.RequestKey("show", object)  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
 class Route:
     """One operation of the API, whole: the router, the checks and OpenAPI read the same entry.
@@ -200,7 +203,7 @@ class Api:
         if route.intake and self._gauge is not None:
             self._gauge.admit()
         if route.show is not None:
-            request["show"] = route.show
+            request[_SHOW] = route.show
         if route.door is not None:
             forwarded = request.headers.getall("X-Forwarded-For", [])
             async with route.door.enter(request.remote or "", forwarded):
@@ -436,7 +439,7 @@ def _told(
 ) -> web.Response:
     """Problem details, or the page that the route shows instead."""
     told = problem(fault, status, instance)
-    show: Callable[[Fault], Reply] | None = request.get("show")
+    show = request.get(_SHOW)
     if show is None:
         return _response(Reply(told, status, PROBLEM, headers))
     wait = int(headers["Retry-After"]) if "Retry-After" in headers else None
