@@ -142,7 +142,9 @@ class Consumer:
                 return
             epoch = await self._claim(tx, key)
             if epoch is None:
-                await self._remember(tx, event, ())
+                # The claim may have waited for another who was finishing this very event: look again.
+                if not await self._heard(tx, event):
+                    await self._remember(tx, event, ())
                 return
             try:
                 plan = await work.plan(event, tx)
