@@ -95,8 +95,11 @@ class File:
             self._states = self._grouped(self._chain())
             if not self._states:
                 raise Misformed("no cross-reference section")
-            if not isinstance(self.catalog(len(self._states) - 1), dict):
+            catalog = self.catalog(len(self._states) - 1)
+            if not isinstance(catalog, dict):
                 raise Misformed("no catalog")
+            if not isinstance(self.get(catalog.get("Pages"), len(self._states) - 1), dict):
+                raise Misformed("no page tree")
         except Misformed as fault:
             self._rebuild(str(fault))
         if len(self._states) > MOST_REVISIONS:

@@ -22,6 +22,8 @@ FREE_IN_TRAILER = frozenset(
 )
 """The standard's entries, and two of a producer that may name objects which nothing defines yet."""
 FREE_IN_PAGE = frozenset({"Annots", "Kids", "LastModified", "Metadata", "Tabs"})
+NODE_ENTRIES = frozenset({"Type", "Parent", "Count", "Resources", "MediaBox", "CropBox", "Rotate"})
+"""Entries of a page tree node that mean something: its own, and those that pages inherit."""
 FREE_IN_FIELD = frozenset({"V", "AP", "Kids", "Parent"})
 
 
