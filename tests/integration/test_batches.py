@@ -37,7 +37,7 @@ from services.signer.adapters.status import OnlineStatus
 from services.signer.adapters.tsa import Rfc3161Authority
 from services.signer.batch.handlers import Press
 from services.signer.batch.model import LEASE, DocumentState
-from services.verifier.adapters.pyhanko_engine import judge
+from services.verifier.engine import judge
 
 
 def documents(count: int) -> list[bytes]:

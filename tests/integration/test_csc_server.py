@@ -43,7 +43,7 @@ from domain.merkle import Tree
 from events.binding import CertificateBound, CertificateSuspended
 from events.values import CertificateProfile, Code, Digest, KeyAlgorithm
 from services.signer.csc.model import SHA256, Client
-from services.verifier.adapters.pyhanko_engine import judge
+from services.verifier.engine import judge
 
 SECRET = "a secret of the client's"
 CLIENT = Client(
