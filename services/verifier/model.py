@@ -271,6 +271,82 @@ class SignatureReport(Frozen):
         return any(own) if own else None
 
 
+class Scope(StrEnum):
+    """What an opinion is about."""
+
+    FILE = "file"
+    """The file as a whole: no signature could be named."""
+    SIGNATURE = "signature"
+    TIMESTAMP = "timestamp"
+    VALUE = "value"
+    """Digest and signature value only: neither later changes nor trust."""
+
+
+class Opinion(Frozen):
+    """What another engine says of one signature; it never decides, it agrees or does not."""
+
+    engine: str
+    scope: Scope
+    field: str | None = None
+    signed_octets: int | None = None
+    """Where the signed bytes end."""
+    integrity: Integrity | None = None
+    """None: the engine cannot say."""
+    verdict: Verdict | None = None
+    """None: the engine cannot say, or was not asked."""
+    indication: Indication | None = None
+    sub_indication: str | None = None
+    reason: str | None = None
+    """A kebab-case name of why it is not simply good."""
+    detail: dict[str, str] = {}
+    parsing: str = "strict"
+    """`strict`, or `tolerant` when the strict reading failed."""
+
+
+class Heard(Frozen):
+    """What an engine that was asked answered."""
+
+    engine: str
+    version: str | None
+    """None: it is not installed."""
+    opinions: tuple[Opinion, ...] = ()
+
+
+class Stance(StrEnum):
+    """How another engine stands to what engine one found."""
+
+    AGREES = "agrees"
+    DIFFERS = "differs"
+    CANNOT_SAY = "cannot-say"
+
+
+class AgreementRow(Frozen):
+    """One point on which two engines were compared."""
+
+    engine: str
+    field: str | None
+    on: str
+    """`signatures` (which there are), `integrity` or `verdict`"""
+    stance: Stance
+    one: str
+    """What engine one says, in a word."""
+    other: str
+    """What the other says, in a word."""
+    stricter: bool = False
+    """Whether the other accepts less than engine one."""
+    why: str | None = None
+    """A named, known reason (services.verifier.agreement.KNOWN); none when the difference is not understood."""
+
+
+class Agreement(Frozen):
+    """Whether the engines agree on a file, point by point."""
+
+    stance: Stance
+    rows: tuple[AgreementRow, ...] = ()
+    absent: tuple[str, ...] = ()
+    """Engines that could have been asked and are not installed."""
+
+
 class FileReport(Frozen):
     """One file, judged."""
 
@@ -288,6 +364,11 @@ class FileReport(Frozen):
     """What came after the first `base_size` octets, when the caller asked."""
     anchors: int = 0
     engines: tuple[str, ...] = ()
+    """Those that were asked, engine one first; it alone decides."""
+    opinions: tuple[Opinion, ...] = ()
+    """What the other engines say, each signature on its own."""
+    agreement: Agreement | None = None
+    """None when only engine one was asked."""
     milliseconds: Annotated[float, Field(ge=0)] = 0.0
 
     @computed_field  # type: ignore[prop-decorator]
@@ -337,6 +418,15 @@ class FileReport(Frozen):
                 for one in self.timestamps
             ],
             "findings": [_brief(finding) for finding in self.findings if _worth_telling(finding)],
+            "engines": {
+                "asked": list(self.engines),
+                "agreement": self.agreement.stance.value if self.agreement else "not-asked",
+                "differences": [
+                    row.model_dump(mode="json")
+                    for row in (self.agreement.rows if self.agreement else ())
+                    if row.stance is not Stance.AGREES
+                ],
+            },
         }
 
 

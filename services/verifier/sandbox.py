@@ -27,8 +27,9 @@ from typing import Any, Self
 
 import structlog
 
+from services.verifier.agreement import settle
 from services.verifier.confinement import LAYERS
-from services.verifier.model import Brought, FileReport, unreadable
+from services.verifier.model import Brought, FileReport, Heard, Integrity, Opinion, Scope, unreadable
 from services.verifier.nursery import DIED, END, FORBIDDEN, HEAD, NO_MEMORY, ORDER, TOO_DEEP, TOO_LONG
 from services.verifier.pictures import Pictures
 
@@ -55,6 +56,10 @@ class Limits:
     """Octets of an answer."""
 
 
+OTHERS = ("pyhanko", "endesive")
+"""The engines that are asked after engine one, in this order."""
+MUST_ANSWER = frozenset({"pyhanko"})
+"""Those whose silence is told; the others may be absent."""
 DRAWING = Limits(cpu=15, wall=20.0, output=12 * 1024 * 1024)
 """What drawing one file may use; size and memory as for a judgement."""
 
@@ -146,11 +151,14 @@ class Sandbox:
         now: datetime,
         brought: Brought | None = None,
         base_size: int | None = None,
+        both: bool = True,
     ) -> FileReport:
         """Judge one file, given as octets or as a path; never raises for what is in it.
 
-        With `base_size`, the file is also compared with its own first `base_size` octets.
+        With `base_size`, the file is also compared with its own first `base_size` octets. Without `both`, only engine
+        one is asked. Whatever becomes of the other engines, engine one's answer is not lost.
         """
+        others = OTHERS if both else ()
         began = time.perf_counter()
         extra = brought or Brought()
         request = {
@@ -163,6 +171,7 @@ class Sandbox:
                 "crls": [_text(one) for one in extra.crls],
             },
             "base_size": base_size,
+            "others": others,
         }
         size: int | None = None
         try:
@@ -174,7 +183,7 @@ class Sandbox:
             ended = await self.run("judge", descriptor, request)
         finally:
             os.close(descriptor)
-        report = _report(ended, file, now)
+        report = _report(ended, file, now, others)
         return report.model_copy(update={"size": size, "milliseconds": round((time.perf_counter() - began) * 1000, 1)})
 
     async def draw(self, source: bytes | Path, ends: Sequence[int]) -> Pictures:
@@ -406,14 +415,34 @@ def _dead(reason: str, **detail: object) -> Ended:
     return Ended(reason=reason, detail={key: str(value) for key, value in detail.items()})
 
 
-def _report(ended: Ended, file: str, now: datetime) -> FileReport:
-    """The judge's report, or why there is none."""
-    if ended.parts:
-        try:
-            return FileReport.model_validate_json(ended.parts[-1])
-        except ValueError:
-            return unreadable(file, "judge-answered-nonsense", now, _SANDBOX)
-    return unreadable(file, ended.reason or "judge-vanished", now, _SANDBOX, **(ended.detail or {}))
+def _report(ended: Ended, file: str, now: datetime, others: Sequence[str]) -> FileReport:
+    """Engine one's report with the others' opinions, or why there is none."""
+    if not ended.parts:
+        return unreadable(file, ended.reason or "judge-vanished", now, _SANDBOX, **(ended.detail or {}))
+    try:
+        report = FileReport.model_validate_json(ended.parts[0])
+        heard = [Heard.model_validate_json(part) for part in ended.parts[1:]]
+    except ValueError:
+        return unreadable(file, "judge-answered-nonsense", now, _SANDBOX)
+    if not others or report.integrity is Integrity.UNREADABLE:
+        return report
+    silent = [name for name in others[len(heard) :] if name in MUST_ANSWER]
+    opinions = [one for each in heard for one in each.opinions]
+    opinions += [
+        Opinion(
+            engine=name,
+            scope=Scope.FILE,
+            reason=ended.reason or "judge-vanished",
+            detail=dict(ended.detail or {}),
+        )
+        for name in silent
+    ]
+    return settle(
+        report,
+        opinions,
+        engines=[*(f"{each.engine} {each.version}" for each in heard if each.version), *silent],
+        absent=[each.engine for each in heard if each.version is None],
+    )
 
 
 def _text(raw: bytes) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+
+from services.verifier.model import Brought, Heard, Integrity
 
 Task = Callable[[bytes, Mapping[str, Any]], Iterator[bytes]]
 """The file and the request (JSON) in, parts of the answer out. A part that was yielded stays when the task is killed
@@ -14,25 +17,43 @@ later, so what must not be lost is yielded first."""
 
 def warm() -> None:
     """Import what the tasks need, so that a process forked for one file need not."""
+    import lxml.etree  # type: ignore[import-untyped]  # noqa: F401
+
+    import services.verifier.adapters.endesive_opinion
     import services.verifier.adapters.pdfium
+    import services.verifier.adapters.pyhanko_opinion
     import services.verifier.engine  # noqa: F401
 
 
 def judge(data: bytes, request: Mapping[str, Any]) -> Iterator[bytes]:
-    """The report on a file (`model.FileReport` as JSON)."""
-    from services.verifier.engine import examine
-    from services.verifier.model import Brought
+    """Engine one's report on a file (`model.FileReport` as JSON), then what each of `others` says (`model.Heard`).
 
-    extra = Brought(**{key: tuple(base64.b64decode(one) for one in found) for key, found in request["extra"].items()})
-    report = examine(
-        data,
-        file=request["file"],
-        anchors=[base64.b64decode(one) for one in request["anchors"]],
-        now=datetime.fromisoformat(request["now"]),
-        extra=extra,
-        base_size=request["base_size"],
-    )
+    The others have the time and memory that engine one left, and are not asked about a file that it cannot read.
+    """
+    from services.verifier.engine import examine
+
+    extra = Brought(**{key: tuple(_decoded(found)) for key, found in request["extra"].items()})
+    anchors, now = _decoded(request["anchors"]), datetime.fromisoformat(request["now"])
+    report = examine(data, file=request["file"], anchors=anchors, now=now, extra=extra, base_size=request["base_size"])
     yield report.model_dump_json().encode()
+    if report.integrity is not Integrity.UNREADABLE:
+        for name in request["others"]:
+            yield _heard(name, data, anchors, now, extra).model_dump_json().encode()
+
+
+def _heard(name: str, data: bytes, anchors: list[bytes], now: datetime, extra: Brought) -> Heard:
+    from services.verifier.adapters import endesive_opinion, pyhanko_opinion
+
+    if name == endesive_opinion.ENGINE:
+        return Heard(engine=name, version=endesive_opinion.VERSION, opinions=endesive_opinion.opinions(data))
+    if name == pyhanko_opinion.ENGINE:
+        said = asyncio.run(pyhanko_opinion.opinions(data, anchors=anchors, now=now, extra=extra))
+        return Heard(engine=name, version=pyhanko_opinion.VERSION, opinions=said)
+    raise ValueError(name)
+
+
+def _decoded(found: Sequence[str]) -> list[bytes]:
+    return [base64.b64decode(one) for one in found]
 
 
 def draw(data: bytes, request: Mapping[str, Any]) -> Iterator[bytes]:
