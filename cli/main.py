@@ -221,6 +221,9 @@ def verify(
     ] = None,
     allow: Annotated[list[str] | None, Parameter(help="an inner host:port that the seal may call")] = None,
     etsi_xml: Annotated[Path | None, Parameter(help="folder for an ETSI TS 119 102-2 report of each file")] = None,
+    engines: Annotated[
+        Literal["both", "one"], Parameter(help="ask a second engine too, which may only take trust away; or not")
+    ] = "both",
 ) -> int:
     """Judge signed PDF files from their bytes, offline: files, and every PDF below a folder.
 
@@ -232,8 +235,9 @@ def verify(
     from cli.verifying import Papers, judge
 
     papers = Papers(pdf, unsealed, seal_key, seal_chain, seal_tsa, allow or [], etsi_xml)
+    sets, both = set or (), engines == "both"
     return asyncio.run(
-        judge(files, papers, anchors=anchors, trust=trust, sets=set or (), as_json=json, html=html, lang=lang)
+        judge(files, papers, anchors=anchors, trust=trust, sets=sets, as_json=json, html=html, lang=lang, both=both)
     )
 
 

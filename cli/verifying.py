@@ -41,6 +41,7 @@ async def judge(
     as_json: bool,
     html: Path | None,
     lang: Language | None,
+    both: bool,
 ) -> int:
     """Judge the files; returns the exit code of `services.verifier.cli`."""
     async with Outbound(allowed=papers.allow) as outbound:
@@ -58,6 +59,7 @@ async def judge(
             as_json=as_json,
             html=html,
             lang=lang,
+            both=both,
         )
 
 

@@ -66,7 +66,6 @@ _STRICTER_BY_REASON = {
     "refused-by-rule": "other-has-no-rule",
     "timestamp-without-type": "timestamp-without-type",
     "sub-filter-unsupported": "kind-not-judged",
-    "envelope-digest-algorithm": "reads-the-envelope",
     "encrypted": "other-cannot-decrypt",
     "took-too-long": "other-ran-out",
     "took-too-much-processor": "other-ran-out",

@@ -137,6 +137,7 @@ CHECKS = {
     "trust": _t("Danh sách tin cậy", "Trusted set"),
     "level": _t("Mức chữ ký", "Signature level"),
     "judged": _t("Kiểm tra hoàn tất", "The check was completed"),
+    "engines": _t("Bộ kiểm tra độc lập thứ hai", "A second, independent engine"),
     "token-format": _t("Khuôn dạng dấu thời gian", "Timestamp format"),
     "token-imprint": _t("Dấu thời gian đóng đúng dữ liệu này", "The timestamp stamps these very data"),
     "token-signature": _t("Chữ ký trên dấu thời gian", "Signature on the timestamp"),
@@ -152,7 +153,114 @@ CHECKS = {
     "token-order": _t("Thứ tự các dấu thời gian", "Order of the timestamps"),
 }
 
+EXPLANATIONS = {
+    # The other engine accepts what engine one refuses.
+    "coverage-by-sum": _t(
+        "Bộ kia chỉ so tổng độ dài vùng được ký với cỡ tệp, không xét khoảng trống nằm ở đâu và chứa gì.",
+        "The other compares only the summed lengths of the signed ranges with the file's size, not where the gap lies "
+        "or what fills it.",
+    ),
+    "tail-ignored": _t(
+        "Bộ kia bỏ qua các byte nằm sau phiên bản cuối cùng.",
+        "The other ignores bytes after the last revision.",
+    ),
+    "replacement-as-form-filling": _t(
+        "Bộ kia coi việc thay nội dung biểu mẫu đã ký là điền biểu mẫu.",
+        "The other takes the replacement of a form value that was signed for form filling.",
+    ),
+    "attributes-not-required": _t(
+        "Bộ kia chấp nhận chữ ký không có thuộc tính được ký hoặc không gắn chứng thư người ký.",
+        "The other accepts signatures without signed attributes, or not bound to the signer's certificate.",
+    ),
+    "content-not-looked-at": _t(
+        "Bộ kia không xét nội dung nằm bên trong giá trị chữ ký.",
+        "The other does not look at content inside the signature value.",
+    ),
+    "timestamps-not-placed-in-time": _t(
+        "Bộ kia không đặt dấu thời gian vào dòng thời gian: tin cả dấu ở tương lai hoặc trước chứng thư.",
+        "The other does not place timestamps in time: it trusts one from the future or from before the certificate.",
+    ),
+    "weak-algorithms-not-refused": _t(
+        "Bộ kia không từ chối thuật toán yếu này.",
+        "The other does not refuse this weak algorithm.",
+    ),
+    "status-judged-differently": _t(
+        "Hai bộ đánh giá dữ liệu trạng thái chứng thư theo quy tắc khác nhau về độ mới.",
+        "The two judge the freshness and origin of status data by different rules.",
+    ),
+    "rule-of-engine-one": _t(
+        "Bộ kia không có quy tắc này (Thông tư 15/2025/TT-BKHCN Phụ lục II).",
+        "The other has no such rule (Circular 15/2025/TT-BKHCN App. II).",
+    ),
+    "hidden-signature": _t(
+        "Bộ kia chỉ thấy chữ ký còn được tài liệu liệt kê.",
+        "The other sees only signatures that the document still lists.",
+    ),
+    # The other engine refuses, or cannot judge, what engine one accepts.
+    "attributes-encoded-anew": _t(
+        "Bộ kia mã hóa lại các thuộc tính được ký trước khi băm, nên không khớp với tệp.",
+        "The other encodes the signed attributes anew before hashing, so that they no longer fit the file.",
+    ),
+    "validation-data-rewritten": _t(
+        "Bộ kia coi dữ liệu xác thực do phần mềm khác viết lại là thay đổi đáng ngờ.",
+        "The other calls validation data that another tool rewrote a suspicious change.",
+    ),
+    "judged-at-present-only": _t(
+        "Bộ kia đánh giá theo thời điểm hiện tại, không theo thời điểm đã được chứng minh.",
+        "The other judges by the present, not by the moment that is proven.",
+    ),
+    "status-wanted-for-all": _t(
+        "Bộ kia đòi dữ liệu trạng thái của mọi chứng thư liên quan, theo độ mới của riêng nó.",
+        "The other demands status data of every certificate involved, as fresh as it sees fit.",
+    ),
+    "other-leaks-exceptions": _t(
+        "Bộ kia dừng vì lỗi trong chính nó, không phải vì chữ ký.",
+        "The other stopped at a fault of its own, not at the signature.",
+    ),
+    "other-has-no-rule": _t(
+        "Bộ kia từ chối đánh giá cấu trúc này.",
+        "The other declines to judge this structure.",
+    ),
+    "timestamp-without-type": _t(
+        "Bộ kia không đánh giá được dấu thời gian thiếu mục /Type.",
+        "The other cannot judge a timestamp without /Type.",
+    ),
+    "kind-not-judged": _t(
+        "Bộ kia không đánh giá loại chữ ký này.",
+        "The other does not judge this kind of signature.",
+    ),
+    "other-cannot-decrypt": _t(
+        "Bộ kia không mở được tệp mã hóa này.",
+        "The other cannot open this encrypted file.",
+    ),
+    "other-ran-out": _t(
+        "Bộ kia vượt quá thời gian, bộ nhớ hoặc số lượng cho phép.",
+        "The other exceeded its time, memory or number of items.",
+    ),
+    "value-only": _t(
+        "Bộ kia chỉ được hỏi về giá trị băm và giá trị chữ ký.",
+        "The other was asked about digest and signature value only.",
+    ),
+}
+
 REASONS = {
+    # engines
+    "engines-disagree": _t(
+        "Hai bộ kiểm tra độc lập kết luận khác nhau về {fields} mà không rõ vì sao; chưa thể tin cậy.",
+        "Two independent engines differ on {fields} for no known reason; it cannot be relied on yet.",
+    ),
+    "other-more-lenient": _t(
+        "Bộ kiểm tra thứ hai chấp nhận {fields}; kết luận nghiêm hơn được giữ.",
+        "The second engine accepts {fields}; the stricter answer stands.",
+    ),
+    "other-stricter": _t(
+        "Bộ kiểm tra thứ hai nghiêm hơn với {fields}.",
+        "The second engine is stricter about {fields}.",
+    ),
+    "other-cannot-say": _t(
+        "Bộ kiểm tra thứ hai không kết luận được về {fields}.",
+        "The second engine cannot say about {fields}.",
+    ),
     # the file
     "not-a-pdf": _t(
         "Đây không phải tệp PDF. Hãy chọn tệp PDF đã ký.", "This is not a PDF file. Choose the signed PDF."
@@ -604,6 +712,18 @@ LABELS = {
     "good": _t("còn hiệu lực", "in force"),
     "revoked": _t("bị thu hồi hoặc tạm dừng", "revoked or suspended"),
     "authority": _t("Cơ quan cấp dấu thời gian", "Timestamp authority"),
+    "engines": _t("Các bộ kiểm tra", "Engines"),
+    "engines-agree": _t("Các bộ kiểm tra đồng ý với nhau", "The engines agree"),
+    "engines-differ": _t("Các bộ kiểm tra khác nhau", "The engines differ"),
+    "engines-silent": _t("Bộ kiểm tra thứ hai không kết luận được", "The second engine cannot say"),
+    "engine-absent": _t("không được hỏi (chưa cài đặt)", "not asked (not installed)"),
+    "not-understood": _t("Không rõ vì sao.", "For no known reason."),
+    "on-signatures": _t("có những chữ ký nào", "which signatures there are"),
+    "on-integrity": _t("tính toàn vẹn", "integrity"),
+    "on-verdict": _t("kết luận", "verdict"),
+    "cannot-say": _t("không kết luận được", "cannot say"),
+    "present": _t("có", "present"),
+    "absent": _t("không có", "absent"),
 }
 
 COLUMNS = {
@@ -623,6 +743,11 @@ def check(code: str) -> Text:
 def reason(code: str, detail: Mapping[str, object]) -> Text:
     """Why a check came out as it did."""
     return REASONS.get(code, Text(code, code)).filled(detail)
+
+
+def explanation(row_why: str | None) -> Text:
+    """What is known of a difference between engines."""
+    return EXPLANATIONS.get(row_why or "", LABELS["not-understood"])
 
 
 def change(what: str) -> Text:

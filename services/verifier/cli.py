@@ -35,7 +35,7 @@ from services.verifier.model import (
     TimestampReport,
     Verdict,
 )
-from services.verifier.report import ICONS, local, sentence, why
+from services.verifier.report import ICONS, agreement, differences, local, sentence, why
 from services.verifier.report_folder import ReportFolder
 from services.verifier.sandbox import Limits
 from services.verifier.trust_store import AnchorSet, Trusted, plain_set, read_sets, trusted
@@ -60,10 +60,12 @@ async def verify(
     err: TextIO | None = None,
     clock: Clock | None = None,
     limits: Limits | None = None,
+    both: bool = True,
 ) -> int:
     """Judge files and folders, offline; returns the exit code (see the module's docstring).
 
     `html`: a folder for one report of each file, with its pages drawn. `lang`: this language only; else both.
+    Without `both`, only engine one is asked.
     """
     out, err = out or sys.stdout, err or sys.stderr
     try:
@@ -85,7 +87,8 @@ async def verify(
         disable=len(paths) < 3 or not err.isatty(),
     )
     try:
-        async with reports or nullcontext(), aclosing(judge_files(paths, relied, clock=clock, limits=limits)) as judged:
+        judging = judge_files(paths, relied, clock=clock, limits=limits, both=both)
+        async with reports or nullcontext(), aclosing(judging) as judged:
             with progress:
                 task = progress.add_task(_said(catalogue.LABELS["verifying"], lang), total=len(paths))
                 async for report in judged:
@@ -151,6 +154,7 @@ def exit_code(codes: Sequence[int]) -> int:
 def _lines(report: FileReport, lang: Language | None) -> list[str]:
     lines = [f"{report.file}: {_word(catalogue.VERDICTS[report.verdict.value], lang)}. {_said(sentence(report), lang)}"]
     lines += [f"  ! {_finding(finding, lang)}" for finding in report.findings if _worth(finding)]
+    lines += [f"  = {_said(said, lang)}" for said in _engines(report)]
     for one in report.signatures:
         mine = _word(catalogue.VERDICTS[one.verdict.value], lang)
         lines.append(f"  {one.field}: {mine}, {_who(one)}, {_when(one, lang)}, {one.level or '-'}")
@@ -176,6 +180,8 @@ def _table(console: Console, report: FileReport, lang: Language | None) -> None:
         if _worth(finding):
             style = _COLOURS.get(finding.outcome.value, "yellow")
             console.print(f"  [{style}]! {escape(_finding(finding, lang))}[/]")
+    for about in _engines(report):
+        console.print(f"  [dim]{escape(_said(about, lang))}[/]")
     each: list[SignatureReport | TimestampReport] = [*report.signatures, *report.timestamps]
     if not each:
         console.print()
@@ -204,6 +210,11 @@ def _table(console: Console, report: FileReport, lang: Language | None) -> None:
             style = "dim" if change.allowed else "red"
             console.print(f"  [{style}]{escape(one.field or '-')} ~ {escape(_change(change, lang))}[/]")
     console.print()
+
+
+def _engines(report: FileReport) -> list[Text]:
+    line = agreement(report)
+    return [] if line is None else [line, *differences(report)]
 
 
 def _worth(finding: CheckFinding) -> bool:

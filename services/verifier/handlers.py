@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from events.errors import Unavailable
 from events.signing import DocumentSigned
 from events.values import BaselineLevel, Code, Digest
 from events.verification import SignatureRejected, SignatureVerified
 from services.runtime.clock import Clock
+from services.verifier.agreement import DISAGREE
 from services.verifier.model import (
     FileReport,
     Integrity,
@@ -20,6 +21,9 @@ from services.verifier.release import Claim, lowest_level, objection
 
 _NOBODY_JUDGED = frozenset({"sandbox-unavailable", "judge-vanished", "took-too-long"})
 """Nothing is wrong with the file: no judge could be had, or the machine is too busy."""
+QUARANTINED = Code("quarantined-before")
+"""The reason when a file that was rejected is judged anew and would pass now."""
+REJECTED = "rejected"
 _COULD_BE_FETCHED = frozenset({"status", "issuer-status", "token-status"})
 
 
@@ -36,6 +40,8 @@ class Ruling:
 
 async def judge(claim: DocumentSigned, *, vault: Vault, inspector: Inspector) -> Ruling:
     """Fetch, judge, keep the report, rule (Decree 23/2025/ND-CP Art 16; Circular 15/2025/TT-BKHCN Art 6).
+
+    The report that is kept holds what every engine said, each signature on its own.
 
     Raises:
         Unavailable: the bytes are not there, or no judge can be had, or status data that the file does not carry
@@ -55,6 +61,8 @@ async def judge(claim: DocumentSigned, *, vault: Vault, inspector: Inspector) ->
     reason = objection(report, expected)
     if reason == "undetermined":
         _status_may_come(report)
+    if reason == DISAGREE:
+        _second_was_heard(report)
     kept = await vault.keep(report.model_dump_json().encode())
     level = lowest_level(report)
     return Ruling(
@@ -69,8 +77,14 @@ async def judge(claim: DocumentSigned, *, vault: Vault, inspector: Inspector) ->
 async def say(
     claim: DocumentSigned, ruling: Ruling, *, register: Register, clock: Clock
 ) -> list[SignatureVerified | SignatureRejected]:
-    """Remember the ruling and say it. A rejected file stays in quarantine: nobody is ever told to release it."""
-    verdict = "rejected" if ruling.reason else "verified"
+    """Remember the ruling and say it. A rejected file stays in quarantine: nobody is ever told to release it.
+
+    Not even when the same file is judged anew and would pass: what was rejected once is rejected again.
+    """
+    before = await register.find(claim.contract, claim.signed)
+    if before is not None and before.verdict == REJECTED and ruling.reason is None:
+        ruling = replace(ruling, reason=QUARANTINED, report=Digest(before.report))
+    verdict = "verified" if ruling.reason is None else REJECTED
     await register.write(claim.contract, claim.slot, claim.signed, ruling.report, verdict, clock.now())
     if ruling.reason is not None or ruling.level is None:
         return [
@@ -104,6 +118,17 @@ def _somebody_judged(report: FileReport) -> None:
         raise Unavailable(
             "no-judge",
             found="no judgement of the file",
+            expected="a judge process that answers in time",
+            remedy="it is tried again; nothing is released meanwhile",
+        )
+
+
+def _second_was_heard(report: FileReport) -> None:
+    """No answer for want of time or of a process is no disagreement; whatever the file itself brings about is one."""
+    if any(one.reason in _NOBODY_JUDGED for one in report.opinions if one.integrity is None):
+        raise Unavailable(
+            "no-second-judge",
+            found="no judgement of the file by the second engine",
             expected="a judge process that answers in time",
             remedy="it is tried again; nothing is released meanwhile",
         )

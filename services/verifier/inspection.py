@@ -26,14 +26,18 @@ async def judge_files(
     limits: Limits | None = None,
     workers: int | None = None,
     fetcher: StatusFetcher | None = None,
+    both: bool = True,
 ) -> AsyncGenerator[FileReport]:
-    """Reports in the order of the files, a few judged at a time. Offline unless a fetcher is given."""
+    """Reports in the order of the files, a few judged at a time. Offline unless a fetcher is given.
+
+    Without `both`, only engine one is asked.
+    """
     count = workers or min(4, os.cpu_count() or 1)
     waiting: deque[asyncio.Task[FileReport]] = deque()
     async with Sandbox(limits, count) as sandbox:
         try:
             for path in files:
-                judging = judge_one(sandbox, path, str(path), trusted, clock=clock, fetcher=fetcher)
+                judging = judge_one(sandbox, path, str(path), trusted, clock=clock, fetcher=fetcher, both=both)
                 waiting.append(asyncio.create_task(judging))
                 if len(waiting) >= count * 2:
                     yield await waiting.popleft()
@@ -54,18 +58,20 @@ async def judge_one(
     clock: Clock,
     fetcher: StatusFetcher | None = None,
     base_size: int | None = None,
+    both: bool = True,
 ) -> FileReport:
     """Judge one file; when status data are missing and can be fetched, fetch and judge once more.
 
     The report says which of the trusted sets answers for each certificate.
     """
-    report = await sandbox.judge(source, file=name, anchors=trusted.anchors, now=clock.now(), base_size=base_size)
+    anchors = trusted.anchors
+    report = await sandbox.judge(source, file=name, anchors=anchors, now=clock.now(), base_size=base_size, both=both)
     needs = [need for one in report.signatures for need in one.needs] if fetcher is not None else []
     if fetcher is not None and needs:
         brought = await fetcher.fetch(needs)
         if brought != Brought():
             report = await sandbox.judge(
-                source, file=name, anchors=trusted.anchors, now=clock.now(), brought=brought, base_size=base_size
+                source, file=name, anchors=anchors, now=clock.now(), brought=brought, base_size=base_size, both=both
             )
     return answered(report, trusted)
 

@@ -68,6 +68,10 @@ class Register(Protocol):
         """Remember a judgement; the same again is no harm."""
         ...
 
+    async def find(self, contract: ContractId, signed: Digest) -> Judgement | None:
+        """The judgement of one revision; none when it was not judged."""
+        ...
+
 
 class Reader(Protocol):
     """Reads judgements outside a transaction."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from services.verifier.model import FileReport, Frozen, Integrity, Outcome, Verdict
+from services.verifier.agreement import DISAGREE, alone
+from services.verifier.model import FileReport, Frozen, Integrity, Outcome, Stance, Verdict
 
 
 class Claim(Frozen):
@@ -35,7 +36,8 @@ def objection(report: FileReport, claim: Claim) -> str | None:
 
     The file must begin with the base revision, hold exactly one new approval signature, by the expected certificate in
     the expected field, at the level claimed; everything in it must pass, and nothing but signatures, timestamps and
-    validation data may have been added.
+    validation data may have been added. A second engine must agree on every point: what it cannot say, or says
+    otherwise, is not released, whether or not the difference is understood.
     """
     if not claim.starts_right:
         return "not-what-was-agreed"
@@ -67,12 +69,15 @@ def objection(report: FileReport, claim: Claim) -> str | None:
     after += [change for stamp in report.timestamps for change in stamp.changes]
     if any(not change.allowed or change.what not in _ADDITIONS for change in (*report.since_base, *after)):
         return "more-than-a-signature"
-    if report.verdict is Verdict.FAILED:
+    verdict = alone(report).verdict
+    if verdict is Verdict.FAILED:
         return "failed"
-    if report.verdict is not Verdict.PASSED:
+    if verdict is not Verdict.PASSED:
         return "undetermined"
     if new.level is None or LEVELS.index(new.level) < LEVELS.index(claim.level):
         return "level-not-reached"
+    if report.agreement is None or report.agreement.stance is not Stance.AGREES:
+        return DISAGREE
     return None
 
 

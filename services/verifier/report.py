@@ -23,6 +23,7 @@ from services.verifier.model import (
     LaterChange,
     NamedParty,
     SignatureReport,
+    Stance,
     TimestampReport,
     TrustedBy,
     Verdict,
@@ -89,6 +90,46 @@ def why(finding: CheckFinding) -> Text:
     return Text(text, text)
 
 
+def agreement(report: FileReport) -> Text | None:
+    """One line about the engines that were asked; none when only engine one was."""
+    found = report.agreement
+    if found is None:
+        return None
+    label = LABELS[
+        {Stance.AGREES: "engines-agree", Stance.DIFFERS: "engines-differ"}.get(found.stance, "engines-silent")
+    ]
+    absent = [
+        Text(f"{name} {LABELS['engine-absent'].vi}", f"{name} {LABELS['engine-absent'].en}") for name in found.absent
+    ]
+    return Text(
+        f"{label.vi}: {', '.join([*report.engines, *(one.vi for one in absent)])}",
+        f"{label.en}: {', '.join([*report.engines, *(one.en for one in absent)])}",
+    )
+
+
+def differences(report: FileReport) -> list[Text]:
+    """On what another engine does not agree and what is known of it; what is common to several signatures once."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for row in report.agreement.rows if report.agreement else ():
+        # What an engine that knows values alone cannot say is no news.
+        if row.stance is not Stance.AGREES and row.why != "value-only":
+            groups.setdefault((row.engine, row.on, row.one, row.other, row.why or ""), []).append(row.field or "")
+    return [_difference(*group, fields=", ".join(filter(None, fields))) for group, fields in groups.items()]
+
+
+def _difference(engine: str, on: str, one: str, other: str, why: str, *, fields: str) -> Text:
+    point, mine, theirs, known = LABELS[f"on-{on}"], _word(one), _word(other), catalogue.explanation(why)
+    where = f"{engine}, {fields}" if fields else engine
+    return Text(
+        f"{where}: {point.vi}: {mine.vi} ≠ {theirs.vi}. {known.vi}",
+        f"{where}: {point.en}: {mine.en} ≠ {theirs.en}. {known.en}",
+    )
+
+
+def _word(name: str) -> Text:
+    return catalogue.INTEGRITY.get(name) or catalogue.VERDICTS.get(name) or LABELS.get(name) or LABELS["cannot-say"]
+
+
 def verdict_of(one: SignatureReport | TimestampReport) -> str:
     """The verdict's word in code."""
     return one.verdict.value
@@ -117,6 +158,8 @@ def html(
             kinds=catalogue.KINDS,
             icons=ICONS,
             sentence=sentence(report),
+            agreement=agreement(report),
+            differences=differences(report),
         )
     )
 

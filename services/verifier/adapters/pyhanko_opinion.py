@@ -112,16 +112,21 @@ async def opinions(
         judge = _Judge(reader, found, _anchors(anchors), now, extra or Brought())
         for key, name, field in found:
             before = answers.get(key)
-            if before is None or before.integrity is None or (before.verdict is None and before.indication is None):
+            if before is None or before.verdict is None:
                 said = await judge.opinion(name, field)
-                answers[key] = said if before is None or said.integrity is not None else before
-        if answers and all(said.integrity is not None for said in answers.values()):
+                answers[key] = before if before is not None and _worse(said, before) else said
+        if answers and all(said.verdict is not None for said in answers.values()):
             break
     if answers:
         return tuple(answers.values())
     if read == 0 and unreadable is not None:
         return (Opinion(engine=ENGINE, scope=Scope.FILE, reason=unreadable.reason, detail=unreadable.detail),)
     return (Opinion(engine=ENGINE, scope=Scope.FILE, integrity=Integrity.UNSIGNED, reason="no-signature"),)
+
+
+def _worse(tolerant: Opinion, strict: Opinion) -> bool:
+    """Whether the tolerant reading says less than the strict one."""
+    return tolerant.integrity is None and strict.integrity is not None
 
 
 def _open(data: bytes, strict: bool) -> PdfFileReader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -48,6 +49,10 @@ class SqlRegister:
         }
         await self._tx.execute(upsert(self._tx, judgements, values, ("contract", "signed")))
 
+    async def find(self, contract: ContractId, signed: Digest) -> Judgement | None:
+        """The judgement of one revision."""
+        return _judgement((await self._tx.execute(_query(contract, signed))).first())
+
 
 class SqlReader:
     """A `Reader` on the database."""
@@ -57,9 +62,13 @@ class SqlReader:
 
     async def find(self, contract: ContractId, signed: Digest) -> Judgement | None:
         """The judgement of one revision."""
-        query = sa.select(judgements).where(judgements.c.contract == str(contract), judgements.c.signed == str(signed))
         async with self._database.read() as connection:
-            row = (await connection.execute(query)).first()
-        if row is None:
-            return None
-        return Judgement(slot=row.slot, report=row.report, verdict=row.verdict, at=row.at)
+            return _judgement((await connection.execute(_query(contract, signed))).first())
+
+
+def _query(contract: ContractId, signed: Digest) -> sa.Select[Any]:
+    return sa.select(judgements).where(judgements.c.contract == str(contract), judgements.c.signed == str(signed))
+
+
+def _judgement(row: Any) -> Judgement | None:
+    return None if row is None else Judgement(slot=row.slot, report=row.report, verdict=row.verdict, at=row.at)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.verifier.model import (
+    Agreement,
     CheckFinding,
     FileReport,
     Indication,
@@ -15,6 +16,7 @@ from services.verifier.model import (
     NamedParty,
     SeenCertificate,
     SignatureReport,
+    Stance,
     Sub,
     TimestampReport,
     Verdict,
@@ -68,6 +70,7 @@ def report(*signatures: SignatureReport, **changed) -> FileReport:
         "signatures": signatures or (signature(),),
         "findings": (SINCE,),
         "since_base": (),
+        "agreement": Agreement(stance=Stance.AGREES),
     }
     return FileReport(**values | changed)
 
@@ -164,6 +167,17 @@ ALLOWED = LaterChange(revision=2, what="validation-data-added", allowed=True)
         (report(signature(indication=Indication.INDETERMINATE)), {}, "undetermined"),
         (report(signature(level="PAdES-BASELINE-T")), {}, "level-not-reached"),
         (report(signature(level=None)), {}, "level-not-reached"),
+        (report(agreement=Agreement(stance=Stance.DIFFERS)), {}, "engines-disagree"),
+        (report(agreement=Agreement(stance=Stance.CANNOT_SAY)), {}, "engines-disagree"),
+        (report(agreement=None), {}, "engines-disagree"),
+        (
+            report(
+                findings=(SINCE, doubtful("engines", "x", "engines-disagree", Sub.CUSTOM)),
+                agreement=Agreement(stance=Stance.DIFFERS),
+            ),
+            {},
+            "engines-disagree",
+        ),
     ],
 )
 def test_each_objection_has_its_own_reason(made, claim, reason):
