@@ -27,8 +27,8 @@ from services.signer.model import SigningAlgorithm
 from services.verifier import handlers, sandbox
 from services.verifier.agreement import settle
 from services.verifier.handlers import Ruling
-from services.verifier.model import FileReport, Indication, Integrity, Judgement, Opinion, Scope, Stance, Verdict
-from services.verifier.sandbox import Limits, Sandbox
+from services.verifier.model import FileReport, Heard, Indication, Integrity, Judgement, Opinion, Scope, Stance, Verdict
+from services.verifier.sandbox import Ended, Sandbox
 
 NOON = datetime(2026, 11, 25, 5, 0, tzinfo=UTC)
 
@@ -221,21 +221,25 @@ async def test_only_engine_one_is_asked_when_only_it_is_wanted(forge):
     assert (made.verdict, made.agreement, made.opinions) == (Verdict.PASSED, None, ())
 
 
-@pytest.mark.parametrize(
-    ("code", "reason"),
-    [(-14, "took-too-long"), (-24, "took-too-much-processor"), (71, "took-too-much-memory"), (70, "judge-died")],
-)
-def test_how_the_second_engine_ended_is_its_opinion(code, reason):
-    first = FileReport(file="x", judged_at=NOON, integrity=Integrity.INTACT).model_dump_json().encode()
-    answer = len(first).to_bytes(8, "big") + first + b'{"code": %d}\n' % code
-    made = sandbox._read(answer, "x", NOON, Limits(), ("pyhanko", "endesive"))
+def part(report: FileReport) -> bytes:
+    return report.model_dump_json().encode()
+
+
+def test_how_the_second_engine_ended_is_its_opinion():
+    first = FileReport(file="x", judged_at=NOON, integrity=Integrity.INTACT)
+    ended = Ended((part(first),), "took-too-long", {"seconds": "9.0"})
+    made = sandbox._report(ended, "x", NOON, ("pyhanko", "endesive"))
     assert made.integrity is Integrity.INTACT
-    assert [one.reason for one in made.opinions] == [reason]
+    assert [(one.engine, one.reason) for one in made.opinions] == [("pyhanko", "took-too-long")]
+    assert made.agreement is not None
+    assert made.agreement.absent == ()
 
 
-def test_half_a_message_is_none():
-    first = FileReport(file="x", judged_at=NOON, integrity=Integrity.INTACT).model_dump_json().encode()
-    whole = len(first).to_bytes(8, "big") + first
-    made = sandbox._read(whole + b"\0" * 7 + b"\xff" + b'{"version"', "x", NOON, Limits(), ("pyhanko",))
-    assert [one.reason for one in made.opinions] == ["judge-vanished"]
-    assert sandbox._read(whole[:-1], "x", NOON, Limits(), ("pyhanko",)).integrity is Integrity.UNREADABLE
+def test_an_engine_that_is_not_installed_is_named():
+    first = FileReport(file="x", judged_at=NOON, integrity=Integrity.INTACT)
+    heard = [Heard(engine="pyhanko", version="1"), Heard(engine="endesive", version=None)]
+    ended = Ended((part(first), *(each.model_dump_json().encode() for each in heard)))
+    made = sandbox._report(ended, "x", NOON, ("pyhanko", "endesive"))
+    assert made.engines == ("pyhanko 1",)
+    assert made.agreement is not None
+    assert made.agreement.absent == ("endesive",)
