@@ -301,6 +301,20 @@ class Document:
             tuple(text(one) for one in each if isinstance(one, bytes)),
         )
 
+    @cached_property
+    def usage_rights(self) -> frozenset[tuple[int, ...]]:
+        """The `/ByteRange` of each usage rights signature, which no form field lists (ISO 32000-1 clause 12.8.2.3)."""
+        found: set[tuple[int, ...]] = set()
+        for revision in range(len(self.revisions)):
+            catalog = self.file.catalog(revision)
+            permissions = self.file.get(catalog.get("Perms"), revision) if isinstance(catalog, dict) else None
+            for key in ("UR", "UR3"):
+                value = self.file.get(permissions.get(key), revision) if isinstance(permissions, dict) else None
+                numbers = self.file.get(value.get("ByteRange"), revision) if isinstance(value, dict) else None
+                if isinstance(numbers, list) and all(type(one) is int for one in numbers[:5]):
+                    found.add(tuple(numbers[:5]))
+        return frozenset(found)
+
     # --- validation data -----------------------------------------------------------------------------------------
 
     @cached_property
