@@ -29,7 +29,7 @@ from services.signer.adapters.batch_store import SqlLedgers
 from services.signer.adapters.chains import load_anchors
 from services.signer.adapters.csc_store import SqlBooks
 from services.signer.adapters.file_keys import FileKeys
-from services.signer.adapters.pades_writer import EitherWriter
+from services.signer.adapters.pades_writer import BoundedWriter, EitherWriter
 from services.signer.adapters.status import OnlineStatus
 from services.signer.adapters.tsa import OrderedAuthorities, Rfc3161Authority
 from services.signer.batch.handlers import Press, pressing
@@ -157,6 +157,7 @@ def build(
     )
     permits = SignedActivations(jwks, platform.database, issuer=settings.authority, audience=settings.audience)
     writer = EitherWriter(vault, authority, status)
+    bounded = BoundedWriter(vault, authority, status)
     signing = Signing(platform, permits, status, writer, settings.least_auth_level)
     server = Server(
         clients={client.id: client for client in settings.csc_clients},
@@ -164,7 +165,7 @@ def build(
         approvals=permits,
         keys=vault,
         status=status,
-        writer=writer,
+        writer=bounded,
         authority=authority,
         vault=platform.blobs,
         clock=platform.clock,
@@ -174,7 +175,7 @@ def build(
         ledgers=SqlLedgers(platform.database),
         approvals=permits,
         status=status,
-        writer=writer,
+        writer=bounded,
         vault=platform.blobs,
         clock=platform.clock,
         owner=server.owner,

@@ -42,7 +42,7 @@ from services.verifier.engine import judge
 
 def documents(count: int) -> list[bytes]:
     """So many different PDFs."""
-    return [pdfs.minimal().replace(b"%%EOF", b"%%EOF\n%" + str(n).encode()) for n in range(count)]
+    return [pdfs.minimal(f"Document {n}") for n in range(count)]
 
 
 @dataclass
@@ -172,6 +172,21 @@ async def test_what_the_ca_takes_away_is_not_signed_with(world, tmp_path):
         assert await sender.ended(opened["batch"]) == {"signed": 1, "refused": 1}
         page = await sender.call("GET", f"/v1/batches/{opened['batch']}/documents?state=refused", 200)
         assert [one["reason"] for one in page["documents"]] == ["certificate-revoked"]
+
+
+async def test_an_unusual_document_is_refused_and_holds_up_no_other(world, tmp_path):
+    """Nobody looked at these PDFs before: only the reader that has limits on everything reads them."""
+    async with sending(world, tmp_path) as sender:
+        bound = await sender.at.bind()
+        await heard(sender, bound)
+        files = [b"%PDF-1.7\nno objects at all\nstartxref\n5\n%%EOF\n", *documents(1)]
+        digests = [Digest.of(pdf) for pdf in files]
+        opened = await sender.open(bound, digests, sender.approval(bound, digests))
+        for place, pdf in enumerate(files):
+            await sender.send(opened["batch"], place, pdf)
+        assert await sender.ended(opened["batch"]) == {"refused": 1, "signed": 1}
+        page = await sender.call("GET", f"/v1/batches/{opened['batch']}/documents?state=refused", 200)
+        assert [one["reason"] for one in page["documents"]] == ["document-unusual"]
 
 
 class Died(BaseException):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from events.errors import Refused
 from services.signer.adapters.fast.syntax import Declined
 from services.signer.adapters.fast.writer import FastWriter
 from services.signer.adapters.pyhanko_writer import PyhankoWriter
@@ -31,3 +32,31 @@ class EitherWriter:
             return await self._fast.sign(pdf, order, evidence)
         except Declined as fault:
             return replace(await self._thorough.sign(pdf, order, evidence), declined=fault.why)
+
+
+class BoundedWriter:
+    """A `PadesWriter` for PDFs that nobody looked at before, as batches and the CSC API bring them.
+
+    The fast writer's reader has limits on everything; pyHanko's has not, so what the fast one declines is refused here.
+    A contract's PDF was read in a process of its own before it was taken, so it may go to either.
+    """
+
+    def __init__(self, keys: KeyStore, authority: TimestampAuthority, status: StatusSource) -> None:
+        self._fast = FastWriter(keys, authority, status)
+
+    async def sign(self, pdf: bytes, order: SigningOrder, evidence: Evidence) -> SignedRevision:
+        """Sign `pdf` as ordered and check the result before giving it out.
+
+        Raises:
+            Refused: the PDF has something unusual (encryption, XFA, damage), or the self-check failed.
+            Unavailable: no trusted time or no status material; nothing is released.
+        """
+        try:
+            return await self._fast.sign(pdf, order, evidence)
+        except Declined as fault:
+            raise Refused(
+                "document-unusual",
+                found=f"a PDF with something unusual ({fault.why})",
+                expected="a whole PDF without encryption, XFA or damage",
+                remedy="save it anew with another program, or send it as a contract",
+            ) from fault
