@@ -14,6 +14,8 @@ _SPACE = b" \t\r\n\x0c\x00"
 _HEX = b"0123456789abcdefABCDEF"
 _RAW_RANGE = re.compile(rb"/ByteRange[ \t\r\n\x0c\x00]*\[([0-9 \t\r\n\x0c\x00+-]{1,200})\]")
 _REVISION_END = re.compile(rb"startxref[ \t\r\n\x0c\x00]+(\d{1,12})[ \t\r\n\x0c\x00]+%%EOF")
+_HEADER = 1024
+"""Offsets are counted from the header, which stands within the first so many bytes (ISO 32000-2 Annex C)."""
 MOST_RAW = 500
 """More signature dictionaries than this are not looked at one by one."""
 
@@ -104,7 +106,8 @@ def tail_fault(data: bytes, end: int, listed: Iterable[int]) -> Fault | None:
     """The tail rule: what follows the signed bytes belongs to revisions that the reader lists, and nothing else.
 
     `end` is where the signed bytes end; `listed` are the offsets of the cross-reference sections of all revisions that
-    are reached from the last `startxref`. A tail that only a repairing viewer would read is a change all the same.
+    are reached from the last `startxref`. A tail that only a repairing viewer would read is a change all the same, and
+    so is one that names a section of the signed part as its own.
     """
     rest = data[end:]
     if not rest.strip(_SPACE):
@@ -112,7 +115,8 @@ def tail_fault(data: bytes, end: int, listed: Iterable[int]) -> Fault | None:
     known = frozenset(listed)
     last = 0
     for found in _REVISION_END.finditer(rest):
-        if int(found.group(1)) not in known:
+        section = int(found.group(1))
+        if section not in known or section + _HEADER < end + last:
             return Fault("tail-unlisted-revision", {"at": str(end + found.start())})
         last = found.end()
     if last == 0:

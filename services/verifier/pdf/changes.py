@@ -166,7 +166,7 @@ class Difference:
             ),
             (self.old.catalog.get("AcroForm"), self.new.catalog.get("AcroForm")),
         ):
-            if isinstance(a, Ref) and isinstance(b, Ref):
+            if isinstance(a, Ref) and isinstance(b, Ref) and isinstance(self.old.get(a), dict):
                 partners[a.number] = b.number
         new_nodes = {node.path: node for node in self.new.nodes}
         for node in self.old.nodes:
@@ -198,12 +198,14 @@ class Difference:
             self.new.revision
         ).get("Root")
 
-    def _equal(self, old: Value, new: Value) -> bool:
-        return self.pair.equal(old, new, self.seen, quiet=self.pair.quiet)
+    def _equal(self, old: Value, new: Value, drawn: bool = False) -> bool:
+        return self.pair.equal(old, new, self.seen, quiet=self.pair.quiet, drawn=drawn)
 
-    def _entries(self, old: dict[str, Value], new: dict[str, Value], free: frozenset[str]) -> list[str]:
+    def _entries(
+        self, old: dict[str, Value], new: dict[str, Value], free: frozenset[str], drawn: bool = False
+    ) -> list[str]:
         """The entries that do not mean the same, but for the free ones."""
-        return [key for key in {**old, **new} if key not in free and not self._equal(old.get(key), new.get(key))]
+        return [key for key in {**old, **new} if key not in free and not self._equal(old.get(key), new.get(key), drawn)]
 
     # --- pages ---------------------------------------------------------------------------------------------------
 
@@ -232,7 +234,9 @@ class Difference:
         free = FREE_IN_PAGE
         if not old.leaf:  # what no standard reader looks for in a node is shown to nobody (tables 30 and 31)
             free = FREE_IN_PAGE | ({**old.dictionary, **new.dictionary}.keys() - NODE_ENTRIES)
-        differing = self._entries(old.dictionary, new.dictionary, free)
+        differing = self._entries(old.dictionary, new.dictionary, free, drawn=True)
+        if not old.leaf and len(self.old.get(old.dictionary["Kids"])) != len(self.new.get(new.dictionary["Kids"])):
+            differing.append("Kids")
         if "StructParents" in differing and "StructParents" not in old.dictionary:
             differing.remove("StructParents")
         if "Contents" in differing or "Resources" in differing:

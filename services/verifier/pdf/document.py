@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from services.verifier.pdf.crypt import Key, Locked
 from services.verifier.pdf.objects import File, Revision, Unreadable
 from services.verifier.pdf.syntax import Misformed, Name, Ref, Stream, Value
 from services.verifier.pdf.text import date, text
@@ -95,7 +94,7 @@ class Document:
         self.data = data
         self.file = File(data)
         self.latest = len(self.file.revisions) - 1
-        self.encrypted = self._unlock()
+        self.encrypted = self.file.key is not None
         self.views: dict[int, object] = {}
         self.differences: dict[tuple[int, int], object] = {}
         self.steps: object = None
@@ -105,30 +104,6 @@ class Document:
     def open(data: bytes) -> Document:
         """Open a file. Raises Unreadable as the constructor does."""
         return Document(data)
-
-    def _unlock(self) -> bool:
-        trailer = self.file.trailer(self.latest)
-        reference = trailer.get("Encrypt")
-        encrypt = self.file.get(reference, self.latest)
-        if encrypt is None:
-            return False
-        if not isinstance(encrypt, dict):
-            raise Unreadable("encrypted")
-        self.file.encrypt_number = reference.number if isinstance(reference, Ref) else None
-        identifier = self.file.get(trailer.get("ID"), self.latest)
-        first = self.file.get(identifier[0], self.latest) if isinstance(identifier, list) and identifier else b""
-        try:
-            self.file.unlock(Key(self._direct(encrypt), first if isinstance(first, bytes) else b""))
-        except (Locked, ValueError) as fault:
-            raise Unreadable("encrypted") from fault
-        return True
-
-    def _direct(self, value: Value, depth: int = 0) -> dict[str, Value]:
-        result: dict[str, Value] = {}
-        for key, raw in value.items():
-            each = self.file.get(raw, self.latest)
-            result[key] = self._direct(each, depth + 1) if isinstance(each, dict) and depth < 4 else each
-        return result
 
     @property
     def tolerant(self) -> bool:
@@ -302,17 +277,23 @@ class Document:
         )
 
     @cached_property
-    def usage_rights(self) -> frozenset[tuple[int, ...]]:
-        """The `/ByteRange` of each usage rights signature, which no form field lists (ISO 32000-1 clause 12.8.2.3)."""
-        found: set[tuple[int, ...]] = set()
+    def usage_rights(self) -> frozenset[tuple[int, int, int, int]]:
+        """The byte ranges of usage rights signatures, which license a viewer's functions and sign for nobody.
+
+        They stand in the catalog's `/Perms` and in no field (ISO 32000-1 clause 12.8.2.3, deprecated since).
+        """
+        found: set[tuple[int, int, int, int]] = set()
         for revision in range(len(self.revisions)):
             catalog = self.file.catalog(revision)
             permissions = self.file.get(catalog.get("Perms"), revision) if isinstance(catalog, dict) else None
+            if not isinstance(permissions, dict):
+                continue
             for key in ("UR", "UR3"):
-                value = self.file.get(permissions.get(key), revision) if isinstance(permissions, dict) else None
-                numbers = self.file.get(value.get("ByteRange"), revision) if isinstance(value, dict) else None
-                if isinstance(numbers, list) and all(type(one) is int for one in numbers[:5]):
-                    found.add(tuple(numbers[:5]))
+                value = self.file.get(permissions.get(key), revision)
+                held = self.file.get(value.get("ByteRange"), revision) if isinstance(value, dict) else None
+                each = [self.file.get(one, revision) for one in held[:4]] if isinstance(held, list) else []
+                if len(each) == 4 and all(type(one) is int for one in each):
+                    found.add((each[0], each[1], each[2], each[3]))
         return frozenset(found)
 
     # --- validation data -----------------------------------------------------------------------------------------

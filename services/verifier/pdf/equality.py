@@ -53,23 +53,27 @@ class Pair:
         """Whether an object lies where it lay."""
         return number is not None and number not in self.written
 
-    def equal(self, old: Value, new: Value, seen: set[tuple[int, int]], quiet: bool = False) -> bool:
+    def equal(
+        self, old: Value, new: Value, seen: set[tuple[int, int]], quiet: bool = False, drawn: bool = False
+    ) -> bool:
         """Whether both mean the same, all that they refer to included.
 
         `seen` holds the pairs of objects already looked at and grows; `quiet` passes over objects that lie where they
-        lay, for callers who know that nothing below them was written.
+        lay, for callers who know that nothing below them was written; `drawn` says that a page draws with the values,
+        so that only its tree has a rule of its own.
 
         Raises:
             Endless: too many steps.
         """
         stack = [(old, new)]
         partners, take = self.partners, self.steps.take
+        tree = self.old.tree
         while stack:
             a, b = stack.pop()
             take()
             if type(a) is Ref and type(b) is Ref:
                 one, two = a.number, b.number
-                if one in partners:
+                if one in partners and (not drawn or one in tree):
                     if partners[one] != two:
                         return False
                     continue

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from services.verifier.pdf.crypt import Key
+from services.verifier.pdf.crypt import Key, Locked
 from services.verifier.pdf.filters import Budget, decode
 from services.verifier.pdf.syntax import SPACE, Misformed, Ref, Stream, Value, head, parse, stream_start
 from services.verifier.pdf.xref import (
@@ -95,6 +95,7 @@ class File:
             self._states = self._grouped(self._chain())
             if not self._states:
                 raise Misformed("no cross-reference section")
+            self._unlock()
             catalog = self.catalog(len(self._states) - 1)
             if not isinstance(catalog, dict):
                 raise Misformed("no catalog")
@@ -169,6 +170,10 @@ class File:
         self.rebuilt = True
         self._values.clear()
         self._places.clear()
+        self._packs.clear()
+        self._opened.clear()
+        self._ends = None
+        self.key = None
         self._states = []
         data = self.data
         ends = [found.end() for found in _END.finditer(data)]
@@ -200,6 +205,8 @@ class File:
                     trailer |= {k: v for k, v in self._states[-1][0].trailer.items() if k in ("Root", "Encrypt", "ID")}
                 self._states.append([rebuilt(start, end, trailer, entries)])
             start = end
+        if self._states:
+            self._unlock()
         while not self._states or not isinstance(self.catalog(len(self._states) - 1), dict):
             if not self._states or not self._guess_catalog():
                 raise Unreadable("pdf-unreadable", fault=why[:80])
@@ -265,12 +272,37 @@ class File:
 
     # --- objects -------------------------------------------------------------------------------------------------
 
-    def unlock(self, key: Key) -> None:
-        """Decipher from now on."""
-        self.key = key
+    def _unlock(self) -> None:
+        """Decipher from now on, where the latest trailer says that the file is encrypted.
+
+        Raises:
+            Unreadable: the empty user password does not open it.
+        """
+        latest = len(self._states) - 1
+        trailer = self.trailer(latest)
+        reference = trailer.get("Encrypt")
+        encrypt = self.get(reference, latest)
+        if encrypt is None:
+            return
+        if not isinstance(encrypt, dict):
+            raise Unreadable("encrypted")
+        self.encrypt_number = reference.number if isinstance(reference, Ref) else None
+        identifier = self.get(trailer.get("ID"), latest)
+        first = self.get(identifier[0], latest) if isinstance(identifier, list) and identifier else b""
+        try:
+            self.key = Key(self._direct(encrypt, latest), first if isinstance(first, bytes) else b"")
+        except (Locked, ValueError) as fault:
+            raise Unreadable("encrypted") from fault
         self._values.clear()
         self._packs.clear()
         self._opened.clear()
+
+    def _direct(self, value: dict[str, Value], revision: int, depth: int = 0) -> dict[str, Value]:
+        result: dict[str, Value] = {}
+        for key, raw in value.items():
+            each = self.get(raw, revision)
+            result[key] = self._direct(each, revision, depth + 1) if isinstance(each, dict) and depth < 4 else each
+        return result
 
     def trailer(self, revision: int) -> dict[str, Value]:
         """The trailer of a revision."""

@@ -131,10 +131,10 @@ class View:
                 entry = self.get(raw)
                 if entry is None:
                     continue
-                dictionary = entry.dictionary if isinstance(entry, Stream) else entry
-                if not isinstance(dictionary, dict):
-                    dictionary = {"Contents": entry}
-                here.append(Annotation(raw.number if isinstance(raw, Ref) else None, dictionary))
+                if isinstance(entry, dict):
+                    here.append(Annotation(raw.number if isinstance(raw, Ref) else None, entry))
+                else:  # nothing of the kind is an annotation to the standard, but a reader may think otherwise
+                    here.append(Annotation(None, {"Contents": raw}))
             left -= len(here)
             if left < 0:
                 raise Endless
@@ -189,18 +189,24 @@ class View:
         found |= {one.number for page in self.annotations for one in page}
         found |= {field.number for field in self.fields.values()}
         for raw in (self.file.trailer(self.revision).get("Root"), self.catalog.get("AcroForm")):
-            if isinstance(raw, Ref):
+            if isinstance(raw, Ref) and isinstance(self.get(raw), dict):
                 found.add(raw.number)
         return frozenset(number for number in found if number is not None)
 
     @cached_property
+    def tree(self) -> frozenset[int]:
+        """The objects of the page tree."""
+        return frozenset(node.number for node in self.nodes if node.number is not None)
+
+    @cached_property
     def content(self) -> frozenset[int]:
         """Every object, also such as are not defined, on which what is shown leans outside of form values."""
+        shown: list[int] = []
+        for node in self.nodes:
+            shown += references_in({key: each for key, each in node.dictionary.items() if key not in FREE_IN_PAGE})
         roots: list[int] = []
         roots += references_in({key: each for key, each in self.catalog.items() if key not in FREE_IN_CATALOG})
         roots += references_in(self.extras)
-        for node in self.nodes:
-            roots += references_in({key: each for key, each in node.dictionary.items() if key not in FREE_IN_PAGE})
         roots += references_in({key: each for key, each in self.form.items() if key not in ("Fields", "DR")})
         roots += references_in(self.fonts)
         for page in self.annotations:
@@ -209,7 +215,8 @@ class View:
                     roots += references_in(one.dictionary)
         for field in self.fields.values():
             roots += references_in({key: each for key, each in field.dictionary.items() if key not in FREE_IN_FIELD})
-        return self._closure(roots)
+        # What a page draws with is content, even where it plays the annotation or the field as well.
+        return self._closure(shown, self.tree) | self._closure(roots, self.bearers)
 
     @cached_property
     def filling(self) -> frozenset[int]:
@@ -217,15 +224,15 @@ class View:
         roots: list[int] = []
         for field in self.fields.values():
             roots += references_in([field.dictionary.get("V"), field.dictionary.get("AP")])
-        return self._closure(roots)
+        return self._closure(roots, self.bearers)
 
-    def _closure(self, roots: Iterable[int]) -> frozenset[int]:
+    def _closure(self, roots: Iterable[int], borders: frozenset[int]) -> frozenset[int]:
+        """All that is reached, without a look inside the borders."""
         seen: set[int] = set()
-        bearers = self.bearers
         stack = list(roots)
         while stack:
             number = stack.pop()
-            if number in seen or number in bearers:
+            if number in seen or number in borders:
                 continue
             seen.add(number)
             if len(seen) > MOST_OBJECTS:
