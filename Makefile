@@ -83,6 +83,9 @@ bench-line: setup-dev ## contracts a second and the share of each stage, embedde
 bench-batch: setup-dev ## 10,000 documents under one approval while signer and caller are killed: var/bench/batch.json
 	@$(BIN)/python -m bench.batch
 
+bench-verify: setup-dev ## verifications a second beside pyHanko, endesive, pdfsig and EU DSS: var/bench/verify.json
+	@$(BIN)/python -m bench.verify
+
 lock: setup-dev ## pin requirements/*.in anew
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --generate-hashes --universal --python-version 3.11 requirements/run.in -o requirements/run.lock
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --generate-hashes --universal --python-version 3.11 -c requirements/run.lock requirements/dev.in -o requirements/dev.lock
