@@ -41,7 +41,7 @@ from PIL import Image
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
-from services.verifier.adapters.pyhanko_engine import judge
+from services.verifier.engine import judge
 from services.verifier.sandbox import Sandbox
 
 OURS = "antin, engine one"

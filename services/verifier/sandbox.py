@@ -160,19 +160,7 @@ class Sandbox:
         """
         others = OTHERS if both else ()
         began = time.perf_counter()
-        extra = brought or Brought()
-        request = {
-            "file": file,
-            "now": now.isoformat(),
-            "anchors": [_text(one) for one in anchors],
-            "extra": {
-                "certificates": [_text(one) for one in extra.certificates],
-                "ocsps": [_text(one) for one in extra.ocsps],
-                "crls": [_text(one) for one in extra.crls],
-            },
-            "base_size": base_size,
-            "others": others,
-        }
+        asked = question(file, anchors, now, brought or Brought(), base_size, others)
         size: int | None = None
         try:
             descriptor = await asyncio.to_thread(_open, source)
@@ -180,7 +168,7 @@ class Sandbox:
             return unreadable(file, "file-unreadable", now, _SANDBOX, fault=fault.strerror or type(fault).__name__)
         try:
             size = os.fstat(descriptor).st_size
-            ended = await self.run("judge", descriptor, request)
+            ended = await self.run("judge", descriptor, asked)
         finally:
             os.close(descriptor)
         report = _report(ended, file, now, others)
@@ -279,6 +267,29 @@ class Sandbox:
         if self._parent is parent:
             self._parent = None
         await asyncio.shield(asyncio.to_thread(parent.end))
+
+
+def question(
+    file: str,
+    anchors: Sequence[bytes],
+    now: datetime,
+    brought: Brought,
+    base_size: int | None = None,
+    others: Sequence[str] = (),
+) -> Mapping[str, Any]:
+    """What the task `judge` is asked; `others` are the engines after engine one."""
+    return {
+        "file": file,
+        "now": now.isoformat(),
+        "anchors": [_text(one) for one in anchors],
+        "extra": {
+            "certificates": [_text(one) for one in brought.certificates],
+            "ocsps": [_text(one) for one in brought.ocsps],
+            "crls": [_text(one) for one in brought.crls],
+        },
+        "base_size": base_size,
+        "others": others,
+    }
 
 
 class _Parent:
