@@ -9,7 +9,7 @@ BUS ?= local
 N ?= 100000
 SEED ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo serve check test test-real kafka postgres s3 regen lock fuzz bench bench-crash bench-line bench-verify clean prerequisites
+.PHONY: help setup setup-dev demo serve check test test-real kafka postgres s3 regen lock fuzz bench bench-crash bench-line bench-batch bench-verify clean prerequisites
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16

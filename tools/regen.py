@@ -179,7 +179,35 @@ def wanted() -> dict[Path, str]:
     found[ROOT / "README.md"] = _readme()
     found[DOCS / "contract-lifecycle.md"] = _lifecycle()
     found[DOCS / "settings.md"] = _settings()
+    found[DOCS / "verification.md"] = _limits((DOCS / "verification.md").read_text())
     return found
+
+
+def _limits(text: str) -> str:
+    """The page with the table of the sandbox's limits between its marks, from `services.verifier.sandbox`."""
+    from services.verifier.confinement import FILES
+    from services.verifier.sandbox import DRAWING, Limits
+
+    judging, drawing = Limits(), DRAWING
+    mega = 1024 * 1024
+    rows = (
+        ("processor", f"{judging.cpu} s", f"{drawing.cpu} s", "RLIMIT_CPU"),
+        ("clock", f"{judging.wall:g} s", f"{drawing.wall:g} s", "its own alarm, then its warm parent's SIGKILL"),
+        (
+            "memory beyond the warm parent's",
+            f"{judging.memory // mega} MiB",
+            f"{drawing.memory // mega} MiB",
+            "RLIMIT_AS",
+        ),
+        ("octets of the file", f"{judging.size // mega} MiB", f"{drawing.size // mega} MiB", "before it is read"),
+        ("octets of the answer", f"{judging.output // mega} MiB", f"{drawing.output // mega} MiB", "at both ends"),
+        ("files open", str(FILES), str(FILES), "RLIMIT_NOFILE"),
+        ("octets written to files", "0", "0", "RLIMIT_FSIZE"),
+    )
+    table = ["| what | to judge | to draw its pages | by |", "|---|---|---|---|"]
+    table += [f"| {' | '.join(row)} |" for row in rows]
+    head, _, rest = text.partition("<!-- limits -->\n")
+    return f"{head}<!-- limits -->\n" + "\n".join(table) + f"\n<!-- /limits -->{rest.partition('<!-- /limits -->')[2]}"
 
 
 def _lifecycle() -> str:

@@ -22,7 +22,6 @@ from pyhanko.sign.validation.policy_decl import (
 from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.authority import CertTrustAnchor
 from pyhanko_certvalidator.context import CertValidationPolicySpec
-from pyhanko_certvalidator.ltv.types import ValidationTimingInfo
 from pyhanko_certvalidator.policy_decl import REQUIRE_REVINFO, CertRevTrustPolicy
 from pyhanko_certvalidator.registry import SimpleTrustManager
 from pyhanko_certvalidator.revinfo.archival import CRLContainer
@@ -81,9 +80,8 @@ class Pyhanko:
                 ),
             )
         )
-        timing = ValidationTimingInfo(self._now, best_signature_time=self._now, point_in_time_validation=False)
         found = set()
         for one in reader.embedded_regular_signatures:
-            result = await ades_lta_validation(one, spec, timing_info=timing)
+            result = await ades_lta_validation(one, spec)
             found.add(result.ades_subindic.standard_name.lower())
         return "+".join(sorted(found))

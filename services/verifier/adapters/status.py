@@ -1,13 +1,15 @@
 """Fetches OCSP responses and CRLs from the addresses in certificates (RFC 6960, RFC 5280), through the guarded way out.
 
-Nothing is believed here: the judge checks every answer. Only certificates that the judge could lead to an anchor are
-asked about by the caller's choice, and private addresses are refused by the outbound guard.
+Nothing is believed here: the judge checks every answer. The judge names only certificates that lead to an anchor, and
+private addresses are refused by the outbound guard. Certificates, addresses of each and the time of it all are bounded.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Sequence
+from contextlib import suppress
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1
@@ -20,6 +22,10 @@ from services.verifier.model import Brought, MissingStatus
 
 MOST = 20
 """Certificates asked about per file."""
+ADDRESSES = 3
+"""Of each kind tried per certificate."""
+PATIENCE = 4
+"""The whole of it may take so many times what one request may."""
 
 
 class OnlineStatus:
@@ -34,16 +40,18 @@ class OnlineStatus:
         """OCSP first, the CRL where it fails; a certificate whose status cannot be had stays unknown."""
         ocsps: dict[bytes, None] = {}
         crls: dict[bytes, None] = {}
-        for need in {need.certificate: need for need in needs[:MOST]}.values():
-            response = await self._ocsp(need)
-            if response is not None:
-                ocsps[response] = None
-                continue
-            for url in need.crl:
-                listed = await self._get(url)
-                if listed is not None:
-                    crls[listed] = None
-                    break
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout * PATIENCE):
+                for need in list({need.certificate: need for need in needs}.values())[:MOST]:
+                    response = await self._ocsp(need)
+                    if response is not None:
+                        ocsps[response] = None
+                        continue
+                    for url in need.crl[:ADDRESSES]:
+                        listed = await self._get(url)
+                        if listed is not None:
+                            crls[listed] = None
+                            break
         return Brought(ocsps=tuple(ocsps), crls=tuple(crls))
 
     async def _ocsp(self, need: MissingStatus) -> bytes | None:
@@ -56,7 +64,7 @@ class OnlineStatus:
             request = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, SHA1()).build()  # noqa: S303
         except ValueError:
             return None
-        for url in need.ocsp:
+        for url in need.ocsp[:ADDRESSES]:
             answer = await self._call("POST", url, request.public_bytes(Encoding.DER))
             if answer is None:
                 continue

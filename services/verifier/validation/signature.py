@@ -295,22 +295,24 @@ class SignatureJudge:
         else:
             reason = path.fault or "path-invalid"
             out.rows.append(doubtful("path", clause, reason, Sub.CERTIFICATE_CHAIN_GENERAL_FAILURE))
-        self._status(out, path.certificates, moment)
+        self._status(out, path.certificates, moment, trusted=anchor is not None)
         out.rows += scope.rows(signer, seen)
 
-    def _status(self, out: Judged, path: Sequence[Certificate], moment: datetime) -> None:
+    def _status(self, out: Judged, path: Sequence[Certificate], moment: datetime, *, trusted: bool) -> None:
+        """Status of each certificate on the path. Only addresses in trusted ones are ever to be called: the others are
+        whatever a stranger wrote there.
+        """
         for certificate, issuer in pairwise(path):
             leaf = certificate is path[0]
             status = self.standing.status(certificate, issuer, moment)
             out.evidence.append(evidence_of(status, "signer" if leaf else "issuer"))
-            if not status.known:
+            if not status.known and trusted:
                 out.needs.append(need_of(certificate, issuer))
             row = status_row("status" if leaf else "issuer-status", status, leaf, moment, Sub.REVOKED_NO_POE)
             out.rows.append(_revoked_for_sure(out, row, status) if leaf else row)
         if len(path) == 1 and not self.standing.paths.is_anchor(path[0]):
             who = people.party(path[0].subject).name
             out.rows.append(doubtful("status", f"{APP_II} 1.2", "no-evidence", Sub.TRY_LATER, certificate=who))
-            out.needs.append(need_of(path[0], None))
 
 
 def _old_pkcs1(out: Judged, covered: Covered, certificates: Sequence[bytes], contents: bytes) -> None:

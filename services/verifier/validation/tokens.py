@@ -295,11 +295,11 @@ def evidence_of(status: Status, role: str) -> StatusEvidence:
     )
 
 
-def need_of(certificate: Certificate, issuer: Certificate | None) -> MissingStatus:
+def need_of(certificate: Certificate, issuer: Certificate) -> MissingStatus:
     """What could be fetched for a certificate whose status is unknown."""
     return MissingStatus(
         certificate=base64.b64encode(certificate.der).decode(),
-        issuer=base64.b64encode(issuer.der).decode() if issuer is not None else None,
+        issuer=base64.b64encode(issuer.der).decode(),
         ocsp=certificate.ocsp_addresses,
         crl=certificate.crl_addresses,
     )
