@@ -24,6 +24,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -36,12 +38,17 @@ from tools.real.child import NotHere, say
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 import pdfs
-from forge import Forge, with_store
+from forge import Forge
 from PIL import Image
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
+from signer_world import desk
 
+from events.values import BaselineLevel
+from services.runtime.clock import SystemClock
+from services.signer.model import SigningAlgorithm
 from services.verifier.engine import judge
+from services.verifier.model import Brought
 from services.verifier.sandbox import Sandbox
 
 OURS = "antin, engine one"
@@ -64,20 +71,40 @@ Run = Callable[[Path, bytes], tuple[float, float, str]]
 """(milliseconds of processor, of the clock, what it concluded) for one document."""
 
 
-def documents(forge: Forge) -> dict[str, tuple[str, bytes]]:
-    """The files by name: level, octets."""
-    signer, small = forge.signer(), pdfs.minimal()
-    stamped = forge.sign(small, signer, timestamp="ok")
-    five = small
-    for index in range(5):
-        five = forge.sign(five, signer, slot=f"party-{index}", timestamp="ok")
-    return {
-        "B-B small": ("B-B", forge.sign(small, signer)),
-        "B-T small": ("B-T", stamped),
-        "B-LTA small": ("B-LTA", forge.stamp(with_store(stamped, forge.evidence()))),
-        "B-T 2 MB, 30 pages": ("B-T", forge.sign(_thirty_pages(), signer, timestamp="ok")),
-        "B-T, 5 signatures": ("B-T", five),
-    }
+@dataclass(frozen=True)
+class Material:
+    """The files by name (level, octets), and what all are judged with."""
+
+    files: dict[str, tuple[str, bytes]]
+    anchors: tuple[bytes, ...]
+    brought: Brought
+    now: datetime
+
+
+class _SamePki(Forge):
+    """The forge's pen with a PKI that exists already."""
+
+    def __post_init__(self) -> None:
+        """Make no other."""
+
+
+async def documents(folder: Path) -> Material:
+    """Signed by the product's own writer, over HTTP from the toy authorities; P-256 signers, RSA authorities."""
+    async with desk(folder) as at:
+        small, party = pdfs.minimal(), await at.party(SigningAlgorithm.P256)
+        five = small
+        for index in range(5):
+            five = await party.sign(five, f"party-{index}", index, level=BaselineLevel.T)
+        files = {
+            "B-B small": ("B-B", await party.sign(small, level=BaselineLevel.B)),
+            "B-T small": ("B-T", await party.sign(small, level=BaselineLevel.T)),
+            "B-LTA small": ("B-LTA", await party.sign(small, level=BaselineLevel.LTA)),
+            "B-T 2 MB, 30 pages": ("B-T", await party.sign(_thirty_pages(), level=BaselineLevel.T)),
+            "B-T, 5 signatures": ("B-T", five),
+        }
+        now = SystemClock().now()
+        brought = _SamePki(at.world, now).evidence()
+        return Material(files, (at.world.root.der,), brought, now)
 
 
 def _thirty_pages() -> bytes:
@@ -135,23 +162,24 @@ def _endesive() -> Callable[[bytes], str]:
 
 
 @contextmanager
-def implementations(forge: Forge, folder: Path, warm: float) -> Iterator[tuple[dict[str, Run], dict[str, str]]]:
+def implementations(given: Material, folder: Path, warm: float) -> Iterator[tuple[dict[str, Run], dict[str, str]]]:
     """What can be measured here, and what cannot, with the reason."""
-    brought, here, missing = forge.evidence(), {}, {}
-    anchors = tuple(forge.anchors)
+    brought, anchors, now = given.brought, given.anchors, given.now
+    here: dict[str, Run] = {}
+    missing: dict[str, str] = {}
 
     def one(data: bytes) -> str:
-        report = asyncio.run(judge(data, file="x.pdf", anchors=anchors, now=forge.now, extra=brought))
+        report = asyncio.run(judge(data, file="x.pdf", anchors=anchors, now=now, extra=brought))
         return report.verdict.value
 
-    pyhanko = Pyhanko(anchors, brought.crls, forge.now)
+    pyhanko = Pyhanko(anchors, brought.crls)
     with ExitStack() as stack:
         loop = stack.enter_context(asyncio.Runner())
         sandbox = Sandbox()
         stack.callback(lambda: loop.run(sandbox.close()))
 
         def boxed(data: bytes) -> str:
-            report = loop.run(sandbox.judge(data, file="x.pdf", anchors=anchors, now=forge.now, brought=brought))
+            report = loop.run(sandbox.judge(data, file="x.pdf", anchors=anchors, now=now, brought=brought))
             return report.verdict.value
 
         here[OURS] = _timed(one)
@@ -206,16 +234,16 @@ def main() -> None:
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
-    forge = Forge()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        files = documents(forge)
+        given = asyncio.run(documents(folder / "signer"))
+        files = given.files
         for name, (_, data) in files.items():
             (folder / f"{name}.pdf").write_bytes(data)
         spent: dict[tuple[str, str], list[float]] = {}
         took: dict[tuple[str, str], list[float]] = {}
         said: dict[tuple[str, str], str] = {}
-        with implementations(forge, folder, asked.warm) as (here, missing):
+        with implementations(given, folder, asked.warm) as (here, missing):
             for turn in range(asked.rounds + 1):  # the first is not counted
                 for name, (_, data) in files.items():
                     for impl, run in here.items():

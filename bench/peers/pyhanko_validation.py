@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Sequence
-from datetime import datetime
 
-from asn1crypto import crl, x509
+from asn1crypto import crl, ocsp, x509
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import async_validate_pdf_signature, async_validate_pdf_timestamp
 from pyhanko.sign.validation.ades import ades_lta_validation
@@ -28,10 +27,10 @@ from pyhanko_certvalidator.revinfo.archival import CRLContainer
 
 
 class Pyhanko:
-    """`anchors` and `crls` are DER; `now` is the moment to judge at."""
+    """`anchors` and `crls` are DER."""
 
-    def __init__(self, anchors: Sequence[bytes], crls: Sequence[bytes], now: datetime) -> None:
-        self._anchors, self._crls, self._now = anchors, crls, now
+    def __init__(self, anchors: Sequence[bytes], crls: Sequence[bytes]) -> None:
+        self._anchors, self._crls = anchors, crls
 
     def validate_pdf_signature(self, data: bytes) -> str:
         """`validate_pdf_signature` of every signature and `validate_pdf_timestamp` of every document timestamp."""
@@ -44,13 +43,15 @@ class Pyhanko:
     async def _plain(self, data: bytes) -> str:
         reader = PdfFileReader(io.BytesIO(data))
         lists = [crl.CertificateList.load(one) for one in self._crls]
+        responses: list[ocsp.OCSPResponse] = []
         if "/DSS" in reader.root:
             store = DocumentSecurityStore.read_dss(reader)
             lists += [crl.CertificateList.load(one.get_object().data) for one in store.crls]
+            responses += [ocsp.OCSPResponse.load(one.get_object().data) for one in store.ocsps]
         context = ValidationContext(
             trust_roots=[x509.Certificate.load(one) for one in self._anchors],
             crls=lists,
-            moment=self._now,
+            ocsps=responses,
             allow_fetching=False,
             revocation_mode="hard-fail",
         )

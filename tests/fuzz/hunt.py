@@ -211,7 +211,7 @@ async def _boxed(seeds: Seeds, one: Mutant, report: FileReport, index: int) -> F
     """The same mutant in the sandbox: the same answer."""
     async with Sandbox(Limits(cpu=20, wall=50.0)) as sandbox:
         boxed = await sandbox.judge(
-            one.data, file="mutant.pdf", anchors=seeds.anchors, now=seeds.now, brought=seeds.brought
+            one.data, file="mutant.pdf", anchors=seeds.anchors, now=seeds.now, brought=seeds.brought, both=False
         )
     if boxed.line() == report.line():
         return None

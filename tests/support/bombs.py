@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 
 import pdfs
 from cryptography import x509
@@ -112,6 +112,7 @@ def inflating_twice() -> bytes:
     return _xref_stream(b"/W[1 2 1]/Size 5/Filter[/FlateDecode/FlateDecode]", zlib.compress(_packed(1024), 9))
 
 
+@cache
 def _packed(megabytes: int) -> bytes:
     squeezer = zlib.compressobj(9)
     return b"".join(squeezer.compress(b"\0" * (1 << 20)) for _ in range(megabytes)) + squeezer.flush()
