@@ -155,7 +155,6 @@ def response(
     until: datetime | None = NOON + 6 * DAY,
     by_key: bool = False,
     embed: bool = True,
-    key: Any = None,
     algorithm: hashes.HashAlgorithm | None = None,
 ) -> bytes:
     """An OCSP response about a certificate, by the issuer itself or by a delegate (DER)."""
@@ -175,4 +174,4 @@ def response(
     builder = builder.responder_id(encoding, responder.issued)
     if embed and responder is not issuer:
         builder = builder.certificates([responder.issued])
-    return builder.sign(key or responder.key, hashes.SHA256()).public_bytes(Encoding.DER)
+    return builder.sign(responder.key, hashes.SHA256()).public_bytes(Encoding.DER)

@@ -52,7 +52,7 @@ class Standing:
         self.now = now
         self._ocsps: dict[str, Response] = {}
         self._crls: dict[str, Crl] = {}
-        self._names: dict[bytes, str | None] = {}
+        self._names: dict[bytes, str] = {}
         self._evidence: dict[tuple[bytes, bytes], tuple[list[Statement], str | None]] = {}
 
     def add(self, certificates: Iterable[bytes] = (), ocsps: Iterable[bytes] = (), crls: Iterable[bytes] = ()) -> None:
@@ -64,34 +64,34 @@ class Standing:
                 continue
         for raw in ocsps:
             if raw not in self._names and len(self._ocsps) < MOST_OCSPS:
-                self._names[raw] = self._add_ocsp(raw)
+                self._add_ocsp(raw)
         for raw in crls:
             if raw not in self._names and len(self._crls) < MOST_CRLS:
-                self._names[raw] = self._add_crl(raw)
+                self._add_crl(raw)
 
     def add_certificates(self, certificates: Iterable[Certificate]) -> None:
         """Keep certificates that were parsed elsewhere."""
         for certificate in certificates:
             self.paths.add(certificate)
 
-    def _add_ocsp(self, raw: bytes) -> str | None:
+    def _add_ocsp(self, raw: bytes) -> None:
         try:
             response = Response(raw)
         except Malformed:
-            return None
+            return
         self.add_certificates(response.certificates)
         self._ocsps[response.sha256] = response
+        self._names[raw] = response.sha256
         self._evidence.clear()
-        return response.sha256
 
-    def _add_crl(self, raw: bytes) -> str | None:
+    def _add_crl(self, raw: bytes) -> None:
         try:
             listed = Crl(raw)
         except Malformed:
-            return None
+            return
         self._crls[listed.sha256] = listed
+        self._names[raw] = listed.sha256
         self._evidence.clear()
-        return listed.sha256
 
     def status(self, certificate: Certificate, issuer: Certificate, at: datetime) -> Status:
         """The certificate's status at the moment.
