@@ -18,11 +18,12 @@ from aiohttp import web
 from events.errors import AntinError, Refused
 from lab import timestamps
 from lab.authority import Authority
+from lab.hub import Hub
 from lab.people import Citizen, Firm, citizen, firm
 from lab.pki import Pki
 from lab.registry import Registry, Status
 
-PARTS = ("authority", "ca", "ocsp", "crl", "tsa", "tsa2", "registry")
+PARTS = ("authority", "ca", "ocsp", "crl", "tsa", "tsa2", "registry", "hub")
 FAULTS = ("down", "slow", "nonsense", "wrong-imprint", "wrong-nonce", "stale", "unknown")
 ANCHOR_SET = {"name": "lab", "kind": "lab", "label": "Antin Lab (thử nghiệm, không có giá trị pháp lý / a toy)"}
 """What reports call these roots."""
@@ -46,6 +47,7 @@ class Urls:
     tsa: str
     tsa2: str
     registry: str
+    hub: str
 
 
 class World:
@@ -64,6 +66,11 @@ class World:
         if not self.ra_token_file.exists():
             self.ra_token_file.touch(mode=0o600)
             self.ra_token_file.write_text(secrets.token_urlsafe(32) + "\n")
+        self.hub_secret_file = self.folder / "hub-secret"
+        if not self.hub_secret_file.exists():
+            self.hub_secret_file.touch(mode=0o600)
+            self.hub_secret_file.write_text(secrets.token_urlsafe(32) + "\n")
+        self.hub = Hub(self.hub_secret_file.read_text().strip(), self._clock)
         app = web.Application(middlewares=[self._edge], client_max_size=1 << 20)
         self._routes(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
@@ -79,6 +86,7 @@ class World:
             f"{base}/pki/tsa",
             f"{base}/pki/tsa2",
             f"{base}/registry",
+            f"{base}/hub",
         )
         self.authority = Authority(self.folder, self.urls.authority, self._clock)
         self.pki = await asyncio.to_thread(Pki, self.folder, self.urls.ca, self._clock)
@@ -168,6 +176,8 @@ class World:
         add("POST", "/pki/tsa", self._part("tsa", self._tsa))
         add("POST", "/pki/tsa2", self._part("tsa2", self._tsa))
         add("GET", "/registry/enterprises/{tax_code}", self._part("registry", self._enterprise))
+        for path, handler in self.hub.operations().items():
+            add("POST", f"/hub{path}", self._part("hub", handler))
         add("POST", "/control/{call}", self._control)
         add("GET", "/control/state", self._state)
 
@@ -292,12 +302,14 @@ class World:
                 "urls": vars(self.urls),
                 "anchors": str(self.anchors.resolve()),
                 "ra_token_file": str(self.ra_token_file.resolve()),
+                "hub_secret_file": str(self.hub_secret_file.resolve()),
                 "host_port": self.host_port,
             }
         )
 
     async def _control(self, request: web.Request) -> web.Response:
         asked: dict[str, Any] = await request.json()
+        found: Any
         match request.match_info["call"]:
             case "connect":
                 self.connect(asked["intake"], asked["recipient"])
@@ -308,12 +320,25 @@ class World:
                 one, by = firm(int(asked["index"])), str(asked["representative"])
                 return web.json_response({"subject": self.verify_organisation(one, by)})
             case "verify-citizen":
-                found: Any = self.authority.verify_citizen(**asked)
+                found = self.authority.verify_citizen(**asked)
             case "verify-organisation":
                 named = Firm(asked.pop("tax_code"), asked.pop("name"))
                 return web.json_response({"subject": self.verify_organisation(named, **asked)})
             case "lock" | "unlock" | "end" | "dissolve" | "change_representative" | "update_citizen" as act:
                 found = getattr(self.authority, act)(**asked)
+            case "hub-enrol":
+                held = self.hub.enrol(citizen(int(asked["index"])), self.pki)
+                return web.json_response(
+                    {"credentialID": held.id, "certificate": held.certificate, "chain": held.chain}
+                )
+            case "hub-webhook":
+                self.hub.webhook = asked["url"]
+                return web.json_response({})
+            case "hub-approve" | "hub-refuse" as answer:
+                waiting = self.hub.waiting()
+                for signing in waiting:
+                    await (self.hub.approve(signing) if answer == "hub-approve" else self.hub.refuse(signing))
+                return web.json_response({"answered": len(waiting)})
             case "fault":
                 self.fault(asked["part"], asked["kind"])
                 return web.json_response({})

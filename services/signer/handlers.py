@@ -28,6 +28,7 @@ from services.signer.ports import (
     Credential,
     Credentials,
     CredentialState,
+    KeyStore,
     PadesWriter,
     Permits,
     Slots,
@@ -189,6 +190,7 @@ async def sign(
     plan: Plan,
     *,
     permits: Permits,
+    keys: KeyStore,
     status: StatusSource,
     writer: PadesWriter,
     vault: Vault,
@@ -202,7 +204,8 @@ async def sign(
 
     Raises:
         Refused: the permit, the certificate or the PDF does not allow it.
-        Unavailable: the authority, the CA, the timestamp authority or the vault does not answer.
+        Unavailable: the authority, the CA, the timestamp authority or the vault does not answer, or the holder has
+            not approved yet at the provider of a remote key.
     """
     request, known = plan.request, plan.credential
     name = artefact_name(request.contract, request.slot, request.base)
@@ -238,6 +241,7 @@ async def sign(
             redeemed_at=clock.now(),
         )
     )
+    await keys.ready(redemption.jti)
     chain = der_chain(await vault.fetch(known.chain))
     if not chain or Digest.of(chain[0]) != known.certificate:
         raise _unbound("a chain that does not begin with the bound certificate")

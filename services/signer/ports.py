@@ -56,6 +56,16 @@ class KeyStore(Protocol):
         """
         ...
 
+    async def ready(self, jti: str) -> None:
+        """Return unless a person still has to approve what was asked for under this permit; cheap, so that a request
+        that waits costs neither a status check nor a PDF at each try.
+
+        Raises:
+            Unavailable: the approval is still awaited.
+            Refused: it was refused, or came too late.
+        """
+        ...
+
 
 class TimestampAuthority(Protocol):
     """Gives trusted time, or nothing."""

@@ -13,6 +13,8 @@ from services.signer.csc.model import Client
 _NEEDS = {
     "file": ("key_folder", "passphrase_file"),
     "pkcs11": ("pkcs11_module", "pkcs11_token", "pkcs11_pin_file"),
+    "csc": ("provider_url", "provider_client", "provider_secret_file"),
+    "hub": ("hub_url", "hub_partner", "hub_secret_file", "hub_originator"),
 }
 
 
@@ -25,12 +27,28 @@ class SignerSettings(Settings):
     `csc_clients`: systems that may use the CSC API, a JSON list of `{"id", "name", "secret_sha256", "redirect_uris"}`.
     """
 
-    keys: Annotated[Literal["file", "pkcs11"], Field(description="where private keys are kept")] = "file"
+    keys: Annotated[Literal["file", "pkcs11", "csc", "hub"], Field(description="where private keys are kept")] = "file"
     key_folder: Annotated[Path | None, Field(description="file: folder of the key files")] = None
     passphrase_file: Annotated[Path | None, Field(description="file: the passphrase that opens them")] = None
     pkcs11_module: Annotated[Path | None, Field(description="pkcs11: the vendor's shared library")] = None
     pkcs11_token: Annotated[str | None, Field(description="pkcs11: the token's label")] = None
     pkcs11_pin_file: Annotated[Path | None, Field(description="pkcs11: the user PIN")] = None
+    provider_url: Annotated[str | None, Field(description="csc: base URL, ending in /csc/v1 or /csc/v2")] = None
+    provider_client: Annotated[str | None, Field(description="csc: our client id (OAuth 2.0)")] = None
+    provider_secret_file: Annotated[Path | None, Field(description="csc: our client secret")] = None
+    provider_user: Annotated[str | None, Field(description="csc: userID whose credentials are used")] = None
+    provider_pin_file: Annotated[Path | None, Field(description="csc: the PIN that activates them")] = None
+    hub_url: Annotated[str | None, Field(description="hub: base URL, before /api/v1")] = None
+    hub_partner: Annotated[str | None, Field(description="hub: our partner code")] = None
+    hub_secret_file: Annotated[Path | None, Field(description="hub: the HMAC secret of requests and webhooks")] = None
+    hub_originator: Annotated[str | None, Field(description="hub: the originator's code")] = None
+    remote_poll: Annotated[
+        float, Field(ge=0.1, le=60, description="csc, hub: seconds between two looks at an approval that is awaited")
+    ] = 2.0
+    remote_timeout: Annotated[float, Field(gt=0, le=60, description="csc, hub: for one request")] = 10.0
+    callback: Annotated[
+        str | None, Field(description="csc: public base URL of this API, told to the provider to call back")
+    ] = None
     anchors: Path
     tsa: Annotated[
         tuple[str, ...],

@@ -22,14 +22,20 @@ from services.runtime.jwks import Jwks
 from services.runtime.outbox import new_id
 from services.runtime.process import Platform, Service
 from services.runtime.settings import secret
+from services.runtime.web import Route
 from services.signer import handlers
 from services.signer.adapters import store
 from services.signer.adapters.activations import SignedActivations
 from services.signer.adapters.batch_store import SqlLedgers
 from services.signer.adapters.chains import load_anchors
+from services.signer.adapters.csc_keys import Access, CscProvider
 from services.signer.adapters.csc_store import SqlBooks
 from services.signer.adapters.file_keys import FileKeys
+from services.signer.adapters.hub_keys import HubProvider, Partner
 from services.signer.adapters.pades_writer import BoundedWriter, EitherWriter
+from services.signer.adapters.remote_keys import Provider, RemoteKeys
+from services.signer.adapters.remote_routes import hub_route, remote_routes
+from services.signer.adapters.remote_store import SqlRemoteBooks
 from services.signer.adapters.status import OnlineStatus
 from services.signer.adapters.tsa import OrderedAuthorities, Rfc3161Authority
 from services.signer.batch.handlers import Press, pressing
@@ -51,6 +57,7 @@ class Signing:
 
     platform: Platform
     permits: Permits
+    keys: KeyStore
     status: StatusSource
     writer: PadesWriter
     least_auth_level: int = 2
@@ -75,6 +82,7 @@ class Signing:
         return await handlers.sign(
             plan,
             permits=self.permits,
+            keys=self.keys,
             status=self.status,
             writer=self.writer,
             vault=self.platform.blobs,
@@ -93,15 +101,55 @@ class Signing:
         return handlers.refuse(event.fact, fault)
 
 
-def _key_store(settings: SignerSettings) -> tuple[KeyStore, list[AbstractAsyncContextManager[object]]]:
-    """The one place where private keys are kept, and what must be closed at the end."""
-    if settings.keys == "pkcs11":
-        from services.signer.adapters.pkcs11_keys import Pkcs11Keys  # a C library: loaded only where it is used
+@dataclass(frozen=True)
+class _Kept:
+    """Where private keys are kept, what must be closed at the end, which routes come with it."""
 
-        module, token, pin = _given(settings.pkcs11_module), _given(settings.pkcs11_token), settings.pkcs11_pin_file
-        store = Pkcs11Keys(module, token, _given(pin))
-        return store, [store]
-    return FileKeys(_given(settings.key_folder), SecretStr(secret(_given(settings.passphrase_file)))), []
+    keys: KeyStore
+    closing: Sequence[AbstractAsyncContextManager[object]] = ()
+    routes: Sequence[Route] = ()
+
+
+def _key_store(platform: Platform, settings: SignerSettings) -> _Kept:
+    clock, outbound = platform.clock, platform.outbound
+    match settings.keys:
+        case "pkcs11":
+            from services.signer.adapters.pkcs11_keys import Pkcs11Keys  # a C library: loaded only where it is used
+
+            module, token, pin = _given(settings.pkcs11_module), _given(settings.pkcs11_token), settings.pkcs11_pin_file
+            store = Pkcs11Keys(module, token, _given(pin))
+            return _Kept(store, [store])
+        case "csc":
+            access = Access(
+                url=_given(settings.provider_url),
+                client=_given(settings.provider_client),
+                secret=SecretStr(secret(_given(settings.provider_secret_file))),
+                user=settings.provider_user,
+                pin=SecretStr(secret(settings.provider_pin_file)) if settings.provider_pin_file else None,
+                callback=settings.callback,
+            )
+            provider = CscProvider(outbound, access, clock, timeout=settings.remote_timeout)
+            keys = _remote(platform, settings, provider)
+            return _Kept(keys, routes=remote_routes(keys))
+        case "hub":
+            partner = Partner(
+                url=_given(settings.hub_url),
+                code=_given(settings.hub_partner),
+                secret=SecretStr(secret(_given(settings.hub_secret_file))),
+                originator=_given(settings.hub_originator),
+            )
+            hub = HubProvider(outbound, partner, clock, timeout=settings.remote_timeout)
+            keys = _remote(platform, settings, hub)
+            return _Kept(keys, routes=[*remote_routes(keys), hub_route(keys, hub)])
+        case "file":
+            passphrase = SecretStr(secret(_given(settings.passphrase_file)))
+            return _Kept(FileKeys(_given(settings.key_folder), passphrase))
+
+
+def _remote(platform: Platform, settings: SignerSettings, provider: Provider) -> RemoteKeys:
+    grace = settings.remote_timeout + 5
+    books = SqlRemoteBooks(platform.database)
+    return RemoteKeys(provider, books, platform.clock, new_id, poll=settings.remote_poll, grace=grace)
 
 
 def _given(value: T | None) -> T:
@@ -128,7 +176,8 @@ def build(
         Malformed: the passphrase file cannot be read, or the PKCS#11 module cannot be loaded.
     """
     anchors = load_anchors(settings.anchors)
-    vault, closing = (keys, []) if keys is not None else _key_store(settings)
+    kept = _Kept(keys) if keys is not None else _key_store(platform, settings)
+    vault = kept.keys
     status = OnlineStatus(
         platform.outbound,
         anchors,
@@ -158,7 +207,7 @@ def build(
     permits = SignedActivations(jwks, platform.database, issuer=settings.authority, audience=settings.audience)
     writer = EitherWriter(vault, authority, status)
     bounded = BoundedWriter(vault, authority, status)
-    signing = Signing(platform, permits, status, writer, settings.least_auth_level)
+    signing = Signing(platform, permits, vault, status, writer, settings.least_auth_level)
     server = Server(
         clients={client.id: client for client in settings.csc_clients},
         books=SqlBooks(platform.database),
@@ -197,8 +246,8 @@ def build(
     return Service(
         NAME,
         schemas=(store.schema,),
-        routes=[*routes(vault, find), *csc_routes(server), *batch_routes(press)],
+        routes=[*routes(vault, find), *kept.routes, *csc_routes(server), *batch_routes(press)],
         subscribers=(Subscriber(NAME, reactions, {SigningRequested: signing}),),
         loops={"signer.csc": answering(server), "signer.batch": pressing(press)},
-        resources=closing,
+        resources=kept.closing,
     )

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.x509.oid import AttributeOID
@@ -22,13 +22,34 @@ from services.signer.adapters.file_keys import FileKeys
 from services.signer.adapters.pkcs11_keys import Pkcs11Keys
 from services.signer.model import SigningAlgorithm
 from services.signer.ports import KeyStore
+from tests.support.csc_provider import Provider
 from tests.support.permits import permit
+from tests.support.remote import OIDS, remote, self_signed
 
 
-@pytest.fixture(params=["file", "pkcs11"])
+@pytest.fixture(scope="module")
+def remote_pairs():
+    """Keys of a provider: each credential of a kind has the same one, which its holder would never see."""
+    return {
+        SigningAlgorithm.RSA_3072_PSS: rsa.generate_private_key(65537, 3072),
+        SigningAlgorithm.RSA_3072_PKCS1: rsa.generate_private_key(65537, 3072),
+        SigningAlgorithm.P256: ec.generate_private_key(ec.SECP256R1()),
+        SigningAlgorithm.P384: ec.generate_private_key(ec.SECP384R1()),
+    }
+
+
+@pytest.fixture(params=["file", "pkcs11", "csc-1", "csc-2"])
 async def keys(request, tmp_path: Path):
     if request.param == "file":
         yield FileKeys(tmp_path / "keys", SecretStr("pass phrase"))
+        return
+    if request.param.startswith("csc"):
+        provider = Provider(version=int(request.param[-1]))
+        for algorithm, key in request.getfixturevalue("remote_pairs").items():
+            for _ in range(2):
+                provider.offer(key, self_signed(key), OIDS[algorithm])
+        async with remote(tmp_path, provider) as store:
+            yield store
         return
     soft = request.getfixturevalue("soft_token")
     store = Pkcs11Keys(soft.module, soft.label, soft.pin_file)

@@ -13,10 +13,14 @@ _CHALLENGE_PASSWORD = bytes.fromhex("06092a864886f70d010907")
 _SHA256 = bytes.fromhex("300d06096086480165030402010500")
 _MGF1_SHA256 = bytes.fromhex("301a06092a864886f70d010108") + _SHA256
 
-PSS_PARAMETERS = der.tlv(
-    der.SEQUENCE, der.tlv(0xA0, _SHA256), der.tlv(0xA1, _MGF1_SHA256), der.tlv(0xA2, der.integer(32))
-)
-"""RSASSA-PSS-params: SHA-256, MGF1 with SHA-256, a salt of 32 octets (RFC 4055 clause 3.1), DER."""
+
+def pss_parameters(salt: int) -> bytes:
+    """RSASSA-PSS-params (DER): SHA-256, MGF1 with SHA-256, this many octets of salt (RFC 4055 clause 3.1)."""
+    parts = der.tlv(0xA0, _SHA256), der.tlv(0xA1, _MGF1_SHA256), der.tlv(0xA2, der.integer(salt))
+    return der.tlv(der.SEQUENCE, *parts)
+
+
+PSS_PARAMETERS = pss_parameters(32)
 
 _ECDSA_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
 

@@ -138,4 +138,28 @@ batch_documents = sa.Table(
     sa.Index("signer_batch_documents_due", "state", "due"),
 )
 
+remote_keys = sa.Table(
+    "signer_remote_keys",
+    metadata,
+    sa.Column("credential", sa.String(36), primary_key=True),
+    sa.Column("remote", sa.String(200), nullable=False, unique=True),
+    sa.Column("algorithm", sa.String(20), nullable=False),
+    sa.Column("public", sa.Text, nullable=False),
+)
+
+remote_operations = sa.Table(
+    "signer_remote_operations",
+    metadata,
+    sa.Column("credential", sa.String(36), primary_key=True),
+    sa.Column("digest", sa.String(71), primary_key=True),
+    sa.Column("id", sa.String(36), nullable=False, unique=True),
+    sa.Column("jti", sa.String(100), nullable=False, index=True),
+    sa.Column("salt", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("handle", sa.String(500), index=True),
+    sa.Column("signature", sa.Text),
+    sa.Column("asked_at", Instant, nullable=False),
+    sa.Column("expires_at", Instant, nullable=False),
+)
+
 schema = Schema("signer", metadata, Path(__file__).parents[1] / "migrations" / "versions")
