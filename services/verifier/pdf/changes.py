@@ -12,11 +12,20 @@ from typing import cast
 
 from services.verifier.model import LaterChange
 from services.verifier.pdf.document import Document, FieldLock, SignatureValue
-from services.verifier.pdf.equality import Pair, Steps
+from services.verifier.pdf.equality import Pair
 from services.verifier.pdf.forms import Change, Forms, Level
 from services.verifier.pdf.syntax import Name, Ref, Value
 from services.verifier.pdf.tagging import grown_only
-from services.verifier.pdf.view import FREE_IN_CATALOG, FREE_IN_PAGE, NODE_ENTRIES, Annotation, Endless, Node, View
+from services.verifier.pdf.view import (
+    FREE_IN_CATALOG,
+    FREE_IN_PAGE,
+    NODE_ENTRIES,
+    Annotation,
+    Endless,
+    Node,
+    Steps,
+    View,
+)
 
 MOST_CHANGES = 60
 """More changes than this per signature are not listed."""
@@ -135,7 +144,7 @@ def _difference(document: Document, earlier: int, later: int) -> tuple[Change, .
 
 def _view(document: Document, revision: int) -> View:
     if revision not in document.views:
-        document.views[revision] = View(document.file, revision)
+        document.views[revision] = View(document.file, revision, _steps(document))
     return cast("View", document.views[revision])
 
 

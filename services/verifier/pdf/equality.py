@@ -3,28 +3,9 @@
 from __future__ import annotations
 
 from services.verifier.pdf.syntax import Misformed, Name, Ref, Stream, Value
-from services.verifier.pdf.view import Endless, View
+from services.verifier.pdf.view import Steps, View
 
-MOST_STEPS = 3_000_000
-"""More comparisons than this for one file are not made."""
 _CODING = frozenset({"Length", "Filter", "DecodeParms", "DL"})
-
-
-class Steps:
-    """How many comparisons one file may still cost."""
-
-    def __init__(self) -> None:
-        self.left = MOST_STEPS
-
-    def take(self) -> None:
-        """Count one.
-
-        Raises:
-            Endless: the limit is reached.
-        """
-        self.left -= 1
-        if self.left < 0:
-            raise Endless
 
 
 class Pair:

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from services.verifier.pdf.crypt import Key, Locked
 from services.verifier.pdf.filters import Budget, decode
@@ -24,11 +25,13 @@ from services.verifier.pdf.xref import (
 
 MOST_REVISIONS = 300
 MOST_SECTIONS = 2 * MOST_REVISIONS
-MOST_DECODED = 256 * 1024 * 1024
+MOST_DECODED = 128 * 1024 * 1024
 """All streams of a file together may yield this many bytes."""
-MOST_DECODED_EACH = 64 * 1024 * 1024
+MOST_DECODED_EACH = 32 * 1024 * 1024
 MOST_FOUND = 1_000_000
 """More objects than this are not looked for in a damaged file."""
+MOST_ENTRIES = 4_000_000
+"""All cross-reference sections of updates together may speak of this many objects."""
 MOST_LINKS = 16
 """A chain of references that is longer leads nowhere."""
 
@@ -85,6 +88,8 @@ class File:
         self._values: dict[Place, Value] = {}
         self._opened: set[int] = set()
         self._ends: list[int] | None = None
+        self._settled = False
+        """Whether the sections are all read, so that an index of them may be kept."""
         self._packs: dict[int, tuple[bytes, list[tuple[int, int]]]] = {}
         self._found: dict[int, list[int]] | None = None
         self._states: list[list[Section]] = []
@@ -105,6 +110,7 @@ class File:
             self._rebuild(str(fault))
         if len(self._states) > MOST_REVISIONS:
             raise Unreadable("too-many-revisions", found=str(len(self._states)), most=str(MOST_REVISIONS))
+        self._settled = len(self._states) > 8
         self.revisions = tuple(
             Revision(index, state[0].claimed, max(section.end for section in state))
             for index, state in enumerate(self._states)
@@ -258,7 +264,7 @@ class File:
         if value.get("Type") == "XRef":
             trailer |= {key: each for key, each in value.items() if key in ("Root", "Encrypt", "ID", "Info")}
         elif value.get("Type") == "ObjStm":
-            self._states.append([rebuilt(0, 0, {}, dict(entries))])
+            self._states.append([rebuilt(0, len(self.data), {}, entries)])
             try:
                 _, inside = self._pack(offset, number, len(self._states) - 1)
                 for place, (each, _) in enumerate(inside):
@@ -312,6 +318,30 @@ class File:
         """The catalog of a revision."""
         return self.get(self.trailer(revision).get("Root"), revision)
 
+    @cached_property
+    def _writers(self) -> dict[int, list[int]]:
+        """For each object number, the updates that speak of it, oldest first; the first revision is asked itself."""
+        result: dict[int, list[int]] = {}
+        count = 0
+        for index in range(1, len(self._states)):
+            for number in self.written(index):
+                count += 1
+                if count > MOST_ENTRIES:
+                    raise Unreadable("pdf-unreadable", fault="cross-reference entries")
+                found = result.setdefault(number, [])
+                if not found or found[-1] != index:
+                    found.append(index)
+        return result
+
+    def _speakers(self, number: int, revision: int) -> Iterator[int]:
+        """The revisions up to this one that may say something of an object, newest first."""
+        if self._settled:
+            found = self._writers.get(number, ())
+            yield from (found[at] for at in range(bisect_right(found, revision) - 1, -1, -1))
+            yield 0
+        else:
+            yield from range(revision, -1, -1)
+
     def written(self, revision: int) -> Iterator[int]:
         """The numbers of the objects that a revision wrote or freed, some perhaps twice."""
         for section in self._states[revision]:
@@ -319,7 +349,7 @@ class File:
 
     def last_written(self, number: int, revision: int) -> int | None:
         """The newest revision up to `revision` that wrote or freed an object; none when none did."""
-        for index in range(revision, -1, -1):
+        for index in self._speakers(number, revision):
             if any(section.entry(number) is not None for section in self._states[index]):
                 return index
         return None
@@ -343,7 +373,7 @@ class File:
     def _entry(self, number: int, revision: int) -> Entry | None:
         """The newest entry, its offset counted from the first byte of the file."""
         shift = 0 if self.rebuilt else self.shift
-        for index in range(revision, -1, -1):
+        for index in self._speakers(number, revision):
             for section in self._states[index]:
                 found = section.entry(number)
                 if found is None:

@@ -10,10 +10,10 @@ from services.verifier.pdf.document import Field, fields
 from services.verifier.pdf.objects import File, Place
 from services.verifier.pdf.syntax import Ref, Stream, Value
 
+MOST_STEPS = 4_000_000
+"""More values than this are not looked at for one file, all its revisions together."""
 MOST_PAGES = 50_000
 MOST_TREE = 64
-MOST_ANNOTATIONS = 20_000
-MOST_OBJECTS = 1_000_000
 FREE_IN_CATALOG = frozenset({"DSS", "Metadata", "Extensions", "AcroForm", "MarkInfo", "Version", "Pages"})
 """Entries of the catalog that have a rule of their own, or none because nothing of them is shown."""
 FREE_IN_TRAILER = frozenset(
@@ -29,6 +29,23 @@ FREE_IN_FIELD = frozenset({"V", "AP", "Kids", "Parent"})
 
 class Endless(Exception):
     """The document is so large or so deep that comparing its revisions would not end in time."""
+
+
+class Steps:
+    """How much comparing one file may still cost."""
+
+    def __init__(self, most: int = MOST_STEPS) -> None:
+        self.left = most
+
+    def take(self, count: int = 1) -> None:
+        """Count what is looked at.
+
+        Raises:
+            Endless: the limit is reached.
+        """
+        self.left -= count
+        if self.left < 0:
+            raise Endless
 
 
 @dataclass(frozen=True)
@@ -52,8 +69,9 @@ class Annotation:
 class View:
     """The document as it stood after one revision."""
 
-    def __init__(self, file: File, revision: int) -> None:
+    def __init__(self, file: File, revision: int, steps: Steps) -> None:
         self.file = file
+        self.steps = steps
         self.revision = revision
         catalog = file.catalog(revision)
         self.catalog: dict[str, Value] = catalog if isinstance(catalog, dict) else {}
@@ -96,6 +114,7 @@ class View:
         stack: list[tuple[Value, tuple[int, ...]]] = [(self.catalog.get("Pages"), ())]
         while stack:
             raw, path = stack.pop()
+            self.steps.take()
             if len(found) >= MOST_PAGES or len(path) > MOST_TREE:
                 raise Endless
             number = raw.number if isinstance(raw, Ref) else None
@@ -122,12 +141,12 @@ class View:
     @cached_property
     def annotations(self) -> tuple[tuple[Annotation, ...], ...]:
         """The annotations of each page, in order. Raises Endless beyond the limits."""
-        left = MOST_ANNOTATIONS
         result: list[tuple[Annotation, ...]] = []
         for page in self.pages:
             listed = self.get(page.dictionary.get("Annots"))
             here: list[Annotation] = []
             for raw in listed if isinstance(listed, list) else ():
+                self.steps.take()
                 entry = self.get(raw)
                 if entry is None:
                     continue
@@ -135,9 +154,6 @@ class View:
                     here.append(Annotation(raw.number if isinstance(raw, Ref) else None, entry))
                 else:  # nothing of the kind is an annotation to the standard, but a reader may think otherwise
                     here.append(Annotation(None, {"Contents": raw}))
-            left -= len(here)
-            if left < 0:
-                raise Endless
             result.append(tuple(here))
         return tuple(result)
 
@@ -235,8 +251,7 @@ class View:
             if number in seen or number in borders:
                 continue
             seen.add(number)
-            if len(seen) > MOST_OBJECTS:
-                raise Endless
+            self.steps.take()
             stack.extend(self.references(number))
         return frozenset(seen)
 

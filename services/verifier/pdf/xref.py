@@ -12,6 +12,9 @@ from services.verifier.pdf.syntax import SPACE, Misformed, Stream, Value, head, 
 MOST_NUMBER = 8_388_607
 """ISO 32000-1 Annex C: the largest object number that readers need to hold."""
 
+MOST_ENTRIES = 2_000_000
+"""More entries than this in one section are refused."""
+
 FREE, PLAIN, PACKED = 0, 1, 2
 Entry = tuple[int, int, int]
 """(FREE, next, generation), (PLAIN, offset, generation) or (PACKED, number of the object stream, index in it)."""
@@ -185,6 +188,8 @@ def _table(data: bytes, claimed: int, offset: int, at: int) -> Section:
 
 def _once(section: Section) -> None:
     """Refuse a section that says two things of one object: readers would not agree on which holds."""
+    if sum(len(run.entries) if isinstance(run, _Loose) else run.count for run in section.runs) > MOST_ENTRIES:
+        raise Misformed("too many entries")
     last: _Lines | _Columns | None = None
     for run in sorted((one for one in section.runs if not isinstance(one, _Loose)), key=lambda one: one.first):
         if last is not None and run.first < last.first + last.count:

@@ -331,6 +331,42 @@ def test_an_appearance_that_is_used_elsewhere_is_not_one_fields_to_replace():
     assert ("appearance-shared", 1, False) in told(after(pdf))
 
 
+@pytest.mark.parametrize("resources", ["15 0 R", "<< /Font 15 0 R >>", "<< /XObject << /X 15 0 R >> >>"])
+def test_what_a_page_draws_with_is_content_whatever_else_it_is(resources):
+    """P 3 lets annotations change; one that also serves as the page's resources would change the page."""
+    objects = contract(3)
+    objects[3] = str(objects[3]).replace(
+        "/Resources << /Font << /F1 7 0 R >> /XObject << /X 17 0 R >> >>", f"/Resources {resources}"
+    )
+    changed = {15: str(objects[15]).replace("/Rect", "/F1 7 0 R /Rect")}
+    found = after(update(classic(objects, TRAILER), changed, TRAILER))
+    assert ("page-content", 1, False) in told(found)
+
+
+def test_a_stream_among_the_annotations_is_compared_wholly():
+    """No annotation is a stream, but a reader may draw one; P 3 does not let the page change through it."""
+    objects = contract(3)
+    objects[3] = str(objects[3]).replace("15 0 R", "15 0 R 17 0 R")
+    found = after(update(classic(objects, TRAILER), {17: stream("9 9 9 9 re f", LOOK)}, TRAILER))
+    assert ("page-content", 1, False) in told(found)
+    objects[3] = str(objects[3]).replace("/XObject << /X 17 0 R >>", "")
+    found = after(update(classic(objects, TRAILER), {17: stream("9 9 9 9 re f", LOOK)}, TRAILER))
+    assert {what for what, _, _ in told(found)} == {"annotation-added", "annotation-removed"}
+
+
+def test_a_form_that_is_a_stream_of_the_page_is_content():
+    objects = contract(3)
+    objects[1] = str(objects[1]).replace("/AcroForm 5 0 R", "/AcroForm 17 0 R")
+    base = classic(objects, TRAILER)
+    document = Document.open(update(base, {17: stream("9 9 9 9 re f", LOOK)}, TRAILER))
+    assert ("page-content", 1, False) in told(changes.since(document, 0))
+
+
+def test_a_page_shown_once_more_is_a_change():
+    found = after(update(signed(3), with_(2, "4 0 R]", "4 0 R 3 0 R]"), TRAILER))
+    assert ("page-properties", None, False) in told(found)
+
+
 @pytest.mark.parametrize(
     ("lock", "objects", "allowed"),
     [

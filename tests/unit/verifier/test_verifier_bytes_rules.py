@@ -128,3 +128,14 @@ def test_the_raw_look_finds_what_nothing_refers_to():
 def test_four_integers_are_four_integers():
     assert four_integers([0, 1, 2, 3]) == (0, 1, 2, 3)
     assert four_integers([0, "1", 2, 3]) is None
+
+
+def test_a_tail_that_names_a_section_of_the_signed_part_is_a_change():
+    """Loose objects behind a `startxref` that leads back: strict readers pass them over, repairing viewers do not."""
+    part = DATA + b" " * 3000
+    tail = b"9 0 obj <<>> endobj\nstartxref\n50\n%%EOF"
+    assert reason(tail_fault(part + tail, len(part), [50])) == "tail-unlisted-revision"
+    own = len(part) + 20
+    tail = b"9 0 obj <<>> endobj\nxref\nstartxref\n%d\n%%%%EOF" % own
+    assert tail_fault(part + tail, len(part), [50, own]) is None
+    assert reason(tail_fault(part + tail + b" " * 2000 + tail, len(part), [50, own])) == "tail-unlisted-revision"
