@@ -25,7 +25,7 @@ from lab.registry import Registry, Status
 
 PARTS = ("authority", "ca", "ocsp", "crl", "tsa", "tsa2", "registry", "hub")
 FAULTS = ("down", "slow", "nonsense", "wrong-imprint", "wrong-nonce", "stale", "unknown")
-ANCHOR_SET = {"name": "lab", "kind": "lab", "label": "Antin Lab (thử nghiệm, không có giá trị pháp lý / a toy)"}
+ANCHOR_SET = {"name": "lab", "kind": "lab", "label": "Antin Lab (thử nghiệm / toy)"}
 """What reports call these roots."""
 _SLOW_SECONDS = 30.0
 _RETRY_SECONDS = 0.2

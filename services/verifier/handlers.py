@@ -45,7 +45,7 @@ async def judge(claim: DocumentSigned, *, vault: Vault, inspector: Inspector) ->
 
     Raises:
         Unavailable: the bytes are not there, or no judge can be had, or status data that the file does not carry
-            cannot be fetched now. Tried again later; nothing is released meanwhile.
+            cannot be fetched now, or a trusted set is stale. Tried again later; nothing is released meanwhile.
     """
     base = await vault.fetch(claim.base)
     signed = await vault.fetch(claim.signed)
@@ -60,6 +60,7 @@ async def judge(claim: DocumentSigned, *, vault: Vault, inspector: Inspector) ->
     )
     reason = objection(report, expected)
     if reason == "undetermined":
+        _sets_are_fresh(report)
         _status_may_come(report)
     if reason == DISAGREE:
         _second_was_heard(report)
@@ -131,6 +132,17 @@ def _second_was_heard(report: FileReport) -> None:
             found="no judgement of the file by the second engine",
             expected="a judge process that answers in time",
             remedy="it is tried again; nothing is released meanwhile",
+        )
+
+
+def _sets_are_fresh(report: FileReport) -> None:
+    """A trusted set that was left out for its age may be the one that answers: no verdict on the file."""
+    if any(finding.code == "trust" and finding.reason == "set-stale" for finding in report.findings):
+        raise Unavailable(
+            "trust-set-stale",
+            found="a trusted set that was fetched too long ago",
+            expected="a fresh one",
+            remedy="run antin trust refresh; it is tried again, and nothing is released meanwhile",
         )
 
 

@@ -29,7 +29,16 @@ from services.verifier.model import (
     StatusEvidence,
     TimestampReport,
 )
-from services.verifier.report import ICONS, VIETNAM, local, sentence, signed_sentence, why
+from services.verifier.report import (
+    ICONS,
+    VIETNAM,
+    agreement,
+    differences,
+    local,
+    sentence,
+    signed_sentence,
+    why,
+)
 
 FOLDER = Path(__file__).parent / "print"
 MOST_ROWS = 200
@@ -44,6 +53,7 @@ WORDS = {
     ),
     "all-checks": Text("Mọi bước kiểm tra", "Every check"),
     "engines": Text("Bộ kiểm tra", "Engines"),
+    "difference": Text("Khác biệt giữa các bộ kiểm tra", "Difference between engines"),
     "more": Text("và {count} dòng nữa", "and {count} more"),
     "nothing-answers": Text("không có dữ liệu", "nothing to judge"),
     "warning": Text(
@@ -100,7 +110,8 @@ def document(report: FileReport, *, sealed: bool) -> dict[str, Any]:
         (LABELS["integrity"], catalogue.INTEGRITY[report.integrity.value]),
         (LABELS["judged-at"], _both(local(report.judged_at))),
         (LABELS["anchors"], _both(str(report.anchors))),
-        *([(WORDS["engines"], _both(", ".join(report.engines)))] if report.engines else []),
+        (WORDS["engines"], agreement(report) or _both(", ".join(report.engines) or "-")),
+        *((WORDS["difference"], one) for one in differences(report)[:MOST_ROWS]),
     ]
     return {
         "made": {part: getattr(moment, part) for part in ("year", "month", "day", "hour", "minute", "second")},

@@ -105,7 +105,7 @@ class Seal:
             reason="Verification report / Báo cáo kiểm tra chữ ký số",
         )
         pen = PdfSigner(metadata, signer=self._signer, timestamper=self._stamper)
-        writer = await asyncio.to_thread(IncrementalPdfFileWriter, BytesIO(pdf))
+        writer = await asyncio.to_thread(_Revision, BytesIO(pdf))
         try:
             made = await pen.async_sign_pdf(writer, output=BytesIO())
         except TimestampRequestError as fault:
@@ -159,6 +159,17 @@ class Stamper(TimeStamper):
         except (ValueError, TypeError) as fault:
             raise TimestampRequestError("not an RFC 3161 answer") from fault
         return found
+
+
+class _Revision(IncrementalPdfFileWriter):
+    """A revision that leaves a PDF/A-2 one: no PDF 2.0, and its metadata as they stand (ISO 19005-2 6.1.2, 6.6.2.3)."""
+
+    def ensure_output_version(self, version: tuple[int, int]) -> None:
+        """At most 1.7, whatever the kind of key asks for."""
+        super().ensure_output_version(min(version, (1, 7)))  # type: ignore[no-untyped-call]
+
+    def _update_meta(self) -> None:
+        """Leave them: rewritten XMP would have to be PDF/A's again."""
 
 
 def _spki(key: Any) -> bytes:
