@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import uuid
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -23,17 +24,25 @@ import pdfs
 from forge import Forge, with_store
 from judges import poppler_calls_valid
 
+from cli.installation import Installation
 from cli.main import app
+from cli.seal import seal_from_lab
 from events.errors import Malformed, Refused, Unavailable
+from events.signing import DocumentSigned
+from events.values import BaselineLevel, ContractId, CredentialId, Digest, IdentityId, Slot
+from lab.world import World
+from services.runtime.clock import SystemClock
 from services.runtime.outbound import Outbound
 from services.verifier.adapters.etsi_report import URN, etsi_xml
 from services.verifier.adapters.papers import Papers
 from services.verifier.adapters.seal import FIELD, Seal, seal_from
 from services.verifier.catalogue import LABELS
+from services.verifier.handlers import judge as gate
 from services.verifier.inspection import judge_one
 from services.verifier.model import FileReport, Integrity, LaterChange, Verdict
 from services.verifier.printed import MOST_ROWS, WORDS, printed
 from services.verifier.sandbox import Sandbox
+from services.verifier.trust_answer import answered
 from services.verifier.trust_store import Anchor, AnchorSet, Kind, Trusted
 
 
@@ -346,3 +355,69 @@ def test_a_folder_that_cannot_be_written_is_said(folder, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert run("verify", folder / "a", "--etsi-xml", tmp_path / "file") == 2
     assert "cannot be written to" in capsys.readouterr().err
+
+
+# --- the seal of the toy world
+
+
+async def test_the_lab_certifies_one_seal_for_an_installation(tmp_path):
+    data = tmp_path / "data"
+    async with World(tmp_path / "lab") as world:
+        await seal_from_lab(world, data)
+        installation = Installation.at(data)
+        made = installation.seal_chain.read_bytes()
+        assert installation.seal_key.stat().st_mode & 0o077 == 0
+        assert seal_from(installation.seal_key, installation.seal_chain, SystemClock(), None, None) is not None
+        await seal_from_lab(world, data)
+        assert installation.seal_chain.read_bytes() == made, "found again, not made again"
+        installation.seal_chain.unlink()
+        await seal_from_lab(world, data)
+        assert seal_from(installation.seal_key, installation.seal_chain, SystemClock(), None, None) is not None
+    async with World(tmp_path / "another") as world:
+        await seal_from_lab(world, data)
+        assert installation.seal_chain.read_bytes() != made, "the seal of another lab is none"
+    assert installation.seal(("https://tsa.example", "https://two.example"))["seal_tsa"] == "https://tsa.example"
+    assert Installation.at(tmp_path / "without").seal("https://tsa.example") == {}
+
+
+# --- and the gate
+
+
+async def test_a_stale_set_delays_a_verdict_and_spoils_none(reports, forge):
+    """The set that was left out may be the one that answers: nothing is voided for want of antin trust refresh."""
+    stale = answered(reports["good"].model_copy(update={"signatures": reports["no-status"].signatures}),
+                     Trusted((), ("eu",)))  # fmt: skip
+    assert stale.verdict is Verdict.UNDETERMINED
+
+    class Here:
+        async def fetch(self, digest):
+            return pdfs.minimal()
+
+        async def keep(self, data):
+            raise AssertionError("no report of it is kept")
+
+        async def inspect(self, data, *, name, base_size):
+            return stale.model_copy(
+                update={"since_base": (), "signatures": tuple(
+                    one.model_copy(update={"signed_octets": base_size + 1}) for one in stale.signatures
+                )}
+            )  # fmt: skip
+
+    (one,) = stale.signatures
+    digest = Digest.of(b"x")
+    claim = DocumentSigned(
+        contract=ContractId(str(uuid.UUID(int=1))),
+        slot=Slot("buyer"),
+        identity=IdentityId("a" * 52),
+        credential=CredentialId(str(uuid.UUID(int=2))),
+        base=digest,
+        shown=digest,
+        signed=digest,
+        checked=digest,
+        signed_at=forge.now,
+        certificate=Digest(f"sha256:{one.certificate.sha256}"),
+        field=one.field,
+        level=BaselineLevel.T,
+    )
+    with pytest.raises(Unavailable, match="antin trust refresh"):
+        await gate(claim, vault=Here(), inspector=Here())
