@@ -112,12 +112,13 @@ def tail_fault(data: bytes, end: int, listed: Iterable[int]) -> Fault | None:
     rest = data[end:]
     if not rest.strip(_SPACE):
         return None
-    known = frozenset(listed)
+    known = set(listed)
     last = 0
     for found in _REVISION_END.finditer(rest):
         section = int(found.group(1))
         if section not in known or section + _HEADER < end + last:
             return Fault("tail-unlisted-revision", {"at": str(end + found.start())})
+        known.remove(section)
         last = found.end()
     if last == 0:
         return Fault("tail-without-revision", {"bytes": str(len(rest))})
