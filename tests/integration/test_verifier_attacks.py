@@ -289,6 +289,34 @@ async def test_a_forged_or_impossible_timestamp_is_never_green(forge, alice, mod
     assert reason in reasons(report)
 
 
+async def test_a_content_timestamp_is_told_and_proves_nothing_of_the_signature(forge, alice):
+    """ETSI EN 319 122-1 5.2.8: what it stamps existed before; the signature may be younger."""
+    report = await verdict(forge, forge.sign(pdfs.minimal(), alice, content_timestamp="ok"))
+    (one,) = report.signatures
+    assert [(each.kind, each.trusted) for each in one.timestamps] == [("content", True)]
+    assert (one.proven_time, one.timestamp_trusted) == (None, None)
+    assert report.verdict is Verdict.PASSED, reasons(report)
+
+
+async def test_a_content_timestamp_over_other_content_is_never_green(forge, alice):
+    report = await verdict(forge, forge.sign(pdfs.minimal(), alice, content_timestamp="wrong-imprint"))
+    assert report.verdict is Verdict.UNDETERMINED
+    assert reasons(report) >= {"imprint-differs", "timestamp-broken"}
+
+
+async def test_content_stamped_after_the_signature_was_proven_is_not_believed(forge, alice):
+    """ETSI EN 319 102-1 5.5: a content timestamp is older than the signature that holds it."""
+    pdf = forge.sign(
+        pdfs.minimal(),
+        alice,
+        content_timestamp="ok",
+        timestamp="ok",
+        timestamp_offset=-timedelta(minutes=15),
+    )
+    (one,) = (await verdict(forge, pdf)).signatures
+    assert [(each.kind, each.trusted) for each in one.timestamps] == [("signature", True), ("content", False)]
+
+
 async def test_a_copied_timestamp_does_not_fit(forge, alice):
     """RFC 3161: the imprint is that of this signature value, not of another's."""
     from asn1crypto import cms

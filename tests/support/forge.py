@@ -109,6 +109,8 @@ class Forge:
         signing_time: datetime | None = None,
         pss: bool = False,
         content_type: str = "data",
+        content_timestamp: str | None = None,
+        content_timestamp_offset: timedelta = timedelta(0),
     ) -> bytes:
         """A SignedData over `content`. `ess`: `own`, none, or another certificate (Ca)."""
         leaf = asn1_x509.Certificate.load(signer.der)
@@ -125,6 +127,9 @@ class Forge:
                     "values": [tsp.SigningCertificateV2({"certs": [tsp.ESSCertIDv2({"cert_hash": named})]})],
                 }
             )
+        if content_timestamp is not None:
+            stamp = self.token(hashlib.sha256(content).digest(), content_timestamp, content_timestamp_offset)
+            signed.append({"type": "1.2.840.113549.1.9.16.2.20", "values": [stamp]})
         if signing_time is not None:
             signed.append({"type": "signing_time", "values": [cms.Time({"utc_time": core.UTCTime(signing_time)})]})
         signed_attributes = cms.CMSAttributes(signed)

@@ -5,7 +5,7 @@ Signed attributes are hashed as they stand in the file: a good signature must no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -14,6 +14,7 @@ from domain import trust
 from services.verifier.validation import names
 from services.verifier.validation.algorithms import (
     PSS,
+    CryptoFault,
     Scheme,
     digest_name,
     digest_of,
@@ -64,6 +65,8 @@ class CmsFault(Exception):
 class Cms:
     """One SignedData with one signer."""
 
+    sid: Node
+    """Whom the SignerInfo names: issuer and serial, or a key identifier (RFC 5652 clause 5.3)."""
     certificates: list[Certificate]
     content_type: bytes
     encapsulated: bytes | None
@@ -113,6 +116,17 @@ class Cms:
     def ess_fault(self) -> str | None:
         """Why the ESS signing-certificate attribute does not bind the signer's certificate; none if it does."""
         return _ess_fault(self, self.signer)
+
+    def adopt(self, candidates: Iterable[Certificate]) -> None:
+        """Take the signer's certificate from elsewhere, where it is named and bound by its digest (RFC 5035).
+
+        Raises:
+            Malformed: the SignerInfo names nobody.
+        """
+        if self.signer is None:
+            self.signer = next(
+                (each for each in candidates if _named(self.sid, each) and _ess_fault(self, each) is None), None
+            )
 
     def fits(self, content: bytes | None = None) -> bool:
         """Whether the signature value fits the signed attributes (or `content`, without any) under the signer's key.
@@ -252,6 +266,7 @@ def _signer_info(node: Node, certificates: list[Certificate]) -> Cms:
             fault = True
     attributes = _attributes(signed) if signed is not None else {}
     found = Cms(
+        sid=sid,
         certificates=certificates,
         content_type=b"",
         encapsulated=None,
@@ -263,7 +278,7 @@ def _signer_info(node: Node, certificates: list[Certificate]) -> Cms:
         unsigned=unsigned,
         unsigned_fault=fault,
     )
-    found.signer = _signer(found, sid)
+    found.signer = _signer(found)
     return found
 
 
@@ -277,19 +292,30 @@ def _attributes(node: Node) -> Attributes:
     return found
 
 
-def _signer(found: Cms, sid: Node) -> Certificate | None:
-    """The certificate that the SignerInfo names; when several fit, the one that ESS binds (certificate confusion)."""
+def _signer(found: Cms) -> Certificate | None:
+    """The certificate that the SignerInfo names among its own (certificate confusion).
+
+    When several fit, the one that ESS binds; when none is bound, the one whose key fits; else the first.
+    """
+    fitting = [each for each in found.certificates if _named(found.sid, each)]
+    bound = [each for each in fitting if _ess_fault(found, each) is None]
+    if len(fitting) < 2 or bound:
+        return next(iter(bound or fitting), None)
+    return next((each for each in fitting if _could_fit(found, each)), fitting[0])
+
+
+def _named(sid: Node, certificate: Certificate) -> bool:
     if sid.tag == SEQUENCE:
         issuer, serial = sid.sequence(2)[:2]
-        number = serial.integer()
-        fitting = [
-            each for each in found.certificates if each.serial == number and names.equal(each.issuer, issuer.raw)
-        ]
-    else:
-        wanted = sid.implicit_octets()
-        fitting = [each for each in found.certificates if each.subject_key == wanted]
-    bound = (each for each in fitting if _ess_fault(found, each) is None)
-    return next(bound, fitting[0] if fitting else None)
+        return certificate.serial == serial.integer() and names.equal(certificate.issuer, issuer.raw)
+    return certificate.subject_key == sid.implicit_octets()
+
+
+def _could_fit(found: Cms, certificate: Certificate) -> bool:
+    try:
+        return _fits(found, certificate, None)
+    except CryptoFault:
+        return False
 
 
 def _ess_fault(found: Cms, signer: Certificate | None) -> str | None:

@@ -123,6 +123,8 @@ def judge_token(found: Cms | CmsFault | None, stamped: Stamped, standing: Standi
 
 def _judge(token: Token, found: Cms, info: TokenInfo, stamped: Stamped, standing: Standing, control: datetime) -> None:
     rows = token.findings
+    # A token may come without its authority's certificate (RFC 3161 clause 2.4.1, certReq); the DSS may hold it.
+    found.adopt(standing.paths.everybody())
     token.time, token.signer = info.time, found.signer
     if found.signer is not None:
         token.authority = people.party(found.signer.subject)

@@ -430,6 +430,22 @@ def test_of_two_certificates_that_fit_the_bound_one_is_the_signers():
     assert read.signer.der == ALICE.der
 
 
+def test_of_two_that_fit_and_none_is_bound_the_one_whose_key_fits_is_the_signers():
+    double = issue("Kẻ mạo danh", ROOT, serial=ALICE.issued.serial_number)
+    read = cms.read(made(certificates=(double.der, ALICE.der), extra=()))
+    assert read.signer.der == ALICE.der
+    assert read.fits()
+
+
+def test_a_certificate_from_elsewhere_is_taken_only_when_it_is_bound():
+    bound, loose = cms.read(made(certificates=())), cms.read(made(certificates=(), extra=()))
+    for read in (bound, loose):
+        assert read.signer is None
+        read.adopt([ROOT.read, ALICE.read])
+    assert bound.fits()
+    assert loose.signer is None
+
+
 def test_a_signer_may_be_named_by_key_identifier():
     """RFC 5652 clause 5.3."""
     binh = issue("Bình", ROOT, extensions=((x509.SubjectKeyIdentifier(b"one"), False),))
