@@ -70,6 +70,8 @@ async def _until_stopped(running: Running) -> None:
     out.print(f"running            {', '.join(running.names)} on {running.on}")
     out.print(f"API                {running.url}")
     out.print(f"its description    {running.url}/docs")
+    if "verifier" in running.names:
+        out.print(f"verify a document  {running.url}/verify")
     out.print(f"your key           {running.installation.secrets / 'api-key'}")
     out.print("Stop with Ctrl+C.")
     await _asked_to_stop()

@@ -18,16 +18,14 @@ PAGE = {
         "Drop the file here to verify it at once, or choose it and press Verify.",
     ),
     "submit": Text("Kiểm tra", "Verify"),
-    "limits": Text("PDF, tối đa {size} MB.", "PDF, at most {size} MB."),
+    "limits": Text("PDF, tối đa {size}.", "PDF, at most {size}."),
     "busy": Text("Đang gửi và kiểm tra", "Sending and verifying"),
     "slow": Text(
         "Vẫn đang kiểm tra. Tệp lớn hoặc nhiều chữ ký cần thêm thời gian, tối đa khoảng {seconds} giây.",
         "Still verifying. Large files and many signatures take longer, up to about {seconds} seconds.",
     ),
     "not-pdf": Text("Đây không phải tệp PDF. Hãy chọn tệp PDF đã ký.", "This is no PDF. Choose the signed PDF file."),
-    "too-big": Text(
-        "Tệp lớn hơn {size} MB. Hãy chọn tệp nhỏ hơn.", "The file exceeds {size} MB. Choose a smaller one."
-    ),
+    "too-big": Text("Tệp lớn hơn {size}. Hãy chọn tệp nhỏ hơn.", "The file exceeds {size}. Choose a smaller one."),
     "one-file": Text("Mỗi lần chỉ kiểm tra một tệp.", "One file at a time, please."),
     "what": Text("Bạn sẽ thấy gì", "What you will see"),
     "what-1": Text(
@@ -62,6 +60,7 @@ PAGE = {
     "quote": Text("Mã sự việc", "Reference"),
     "status": Text("Mã trạng thái", "Status"),
     "wait": Text("Hãy thử lại sau {seconds} giây.", "Try again in {seconds} seconds."),
+    "wait-minutes": Text("Hãy thử lại sau {minutes} phút.", "Try again in {minutes} minutes."),
     "copy": Text("Sao chép", "Copy"),
     "copied": Text("Đã sao chép", "Copied"),
     "who": Text("Ai đã ký", "Who signed"),
@@ -109,6 +108,12 @@ PAGE = {
     "chain-issuer": Text("cơ quan cấp", "issuer"),
     "chain-root": Text("gốc tin cậy", "trusted root"),
     "chain-open": Text("Không dẫn tới gốc tin cậy nào.", "It leads to no trusted root."),
+    "glossary": Text("Giải thích từ ngữ", "What the terms mean"),
+    "paper": Text("Tải báo cáo PDF có niêm phong", "Download the report as a sealed PDF"),
+    "paper-told": Text(
+        "Báo cáo PDF của tệp này sẽ được tải xuống khi kiểm tra xong.",
+        "The PDF report of this file is downloaded when it has been verified.",
+    ),
     "about-file": Text("Về tệp này", "About this file"),
 }
 

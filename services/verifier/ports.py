@@ -42,6 +42,11 @@ class Draughtsman(Protocol):
 class Press(Protocol):
     """Puts a report into the forms that leave the house."""
 
+    @property
+    def seals(self) -> bool:
+        """Whether it can seal."""
+        ...
+
     async def print(self, report: FileReport, *, sealed: bool = True) -> bytes:
         """A PDF. Refused when it is to be sealed and there is no seal; Unavailable when the seal gets no time."""
         ...

@@ -16,6 +16,7 @@ from services.runtime import face
 from services.runtime.negotiation import Language
 from services.verifier import appendix, catalogue
 from services.verifier.catalogue import LABELS, SENTENCES, Text
+from services.verifier.glossary import GLOSSARY
 from services.verifier.model import (
     CheckFinding,
     FileReport,
@@ -55,7 +56,11 @@ def sentence(report: FileReport) -> Text:
         key = {Integrity.CHANGED: "failed-changed", Integrity.BROKEN: "failed-broken"}.get(report.integrity, "failed")
     else:
         key = "undetermined"
-    return SENTENCES[key].filled(detail)
+    said = SENTENCES[key].filled(detail)
+    if key == "unreadable" and report.findings:
+        reason = why(report.findings[0])
+        return Text(f"{said.vi} {reason.vi}", f"{said.en} {reason.en}")
+    return said
 
 
 def signed_sentence(one: SignatureReport) -> Text:
@@ -160,6 +165,7 @@ def html(
             sentence=sentence(report),
             agreement=agreement(report),
             differences=differences(report),
+            glossary=GLOSSARY,
         )
     )
 

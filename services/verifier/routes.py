@@ -8,14 +8,15 @@ from services.runtime.access import Scope
 from services.runtime.web import Call, Reply, Route
 from services.verifier import report as page
 from services.verifier.model import FileReport
-from services.verifier.ports import Press, Reader, Vault
+from services.verifier.pictures import Pictures, states
+from services.verifier.ports import Draughtsman, Press, Reader, Vault
 
 READ = Scope("reports:read")
 TAG = "verification"
 HTML = "text/html; charset=utf-8"
 
 
-def routes(reader: Reader, vault: Vault, press: Press) -> tuple[Route, ...]:
+def routes(reader: Reader, vault: Vault, press: Press, draughtsman: Draughtsman) -> tuple[Route, ...]:
     """Every operation."""
 
     async def find(call: Call) -> FileReport:
@@ -34,7 +35,9 @@ def routes(reader: Reader, vault: Vault, press: Press) -> tuple[Route, ...]:
         return Reply(await find(call))
 
     async def show(call: Call) -> Reply:
-        return _page(await find(call))
+        report = await find(call)
+        signed = await vault.fetch(Digest(call.path["signed"]))
+        return _page(report, await draughtsman.draw(signed, states(report)))
 
     async def paper(call: Call) -> Reply:
         return Reply(await press.print(await find(call)), media="application/pdf")
@@ -100,6 +103,6 @@ def _named(contract: str, signed: str) -> tuple[ContractId, Digest]:
         ) from fault
 
 
-def _page(report: FileReport) -> Reply:
+def _page(report: FileReport, pictures: Pictures) -> Reply:
     headers = {"Content-Security-Policy": page.content_security_policy() + "; frame-ancestors 'none'"}
-    return Reply(page.html(report).encode(), media=HTML, headers=headers)
+    return Reply(page.html(report, pictures=pictures).encode(), media=HTML, headers=headers)

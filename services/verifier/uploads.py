@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from http.cookies import CookieError, SimpleCookie
-from typing import Annotated
+from typing import Annotated, Literal
 
 from jinja2 import Environment
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,6 +41,12 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     lang: Annotated[Language | None, Field(description="language of a page; else what the headers want")] = None
+
+
+class AskedByPage(Asked):
+    """What the page's form says besides the file."""
+
+    form: Annotated[Literal["page", "pdf"], Field(alias="as")] = "page"
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,9 @@ class Desk:
         """Judge what the page's form sends."""
         upload = _upload(call, _language(call.query.lang, call.headers))
         judged = await self.inspector.inspect(upload.data, name=upload.name, base_size=None)
+        if call.query.form == "pdf":
+            paper = await self.as_paper(upload, judged)
+            return replace(paper, headers={"Content-Disposition": 'attachment; filename="report.pdf"'})
         return await self.as_page(upload, judged)
 
     def refused(self, fault: Fault) -> Reply:
@@ -137,7 +146,8 @@ class Desk:
             page=page_words.PAGE,
             labels=LABELS,
             limit=self.limit,
-            megabytes=self.limit // (1 << 20),
+            size=_size(self.limit),
+            sealed=self.press.seals,
             seconds=round(self.seconds),
             origin=_origin(headers.get("Host", "")),
         ).encode()
@@ -183,7 +193,7 @@ class Desk:
                 TAG,
                 _NOBODY_KNOWS,
                 HTML,
-                query=Asked,
+                query=AskedByPage,
                 parts=(_PART,),
                 limit=self.limit,
                 door=self.door,
@@ -211,6 +221,10 @@ def _name(sent: str) -> str:
     """A file's name as the sender sees it: no folder, nothing unprintable, not endless."""
     name = "".join(part for part in re.split(r"[/\\]", sent)[-1] if part.isprintable()).strip()
     return name if 0 < len(name) <= 120 else f"{name[:110]}….pdf" if name else "upload.pdf"
+
+
+def _size(octets: int) -> str:
+    return f"{octets >> 20} MB" if octets >= 1 << 20 else f"{octets >> 10} kB"
 
 
 def _shown(judged: FileReport, pictures: Pictures | None, language: Language) -> Reply:

@@ -22,7 +22,7 @@ from services.verifier.adapters.status import OnlineStatus
 from services.verifier.adapters.trust_folder import TrustFolders
 from services.verifier.ports import Inspector
 from services.verifier.routes import routes
-from services.verifier.sandbox import Limits, Sandbox
+from services.verifier.sandbox import DRAWING, Limits, Sandbox
 from services.verifier.settings import VerifierSettings
 from services.verifier.uploads import Desk
 
@@ -82,11 +82,13 @@ def build(platform: Platform, settings: VerifierSettings) -> Service:
         settings.seal_key_file, settings.seal_chain_file, platform.clock, platform.outbound, settings.seal_tsa
     )
     papers = Papers(seal)
-    desk = Desk(offline, sandbox, papers, door, settings.upload_limit, settings.upload_seconds, settings.wall)
+    desk = Desk(
+        offline, sandbox, papers, door, settings.upload_limit, settings.upload_seconds, settings.wall + DRAWING.wall
+    )
     return Service(
         NAME,
         schemas=(store.schema,),
-        routes=(*routes(store.SqlReader(platform.database), platform.blobs, papers), *desk.routes()),
+        routes=(*routes(store.SqlReader(platform.database), platform.blobs, papers, sandbox), *desk.routes()),
         subscribers=(Subscriber(NAME, works={DocumentSigned: Judging(platform, gate)}),),
         resources=(sandbox,),
     )

@@ -36,7 +36,9 @@ file.addEventListener("change", () => {
   say(wrong, wrong ? "wrong" : "");
 });
 
-form.addEventListener("submit", () => {
+form.addEventListener("submit", (event) => {
+  // A download leaves this page as it is, and never says when it is done.
+  if (event.submitter && event.submitter.id === "paper") return say(form.dataset.paper);
   form.setAttribute("aria-busy", "true");
   submit.disabled = true;
   const wheel = document.createElement("span");

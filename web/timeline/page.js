@@ -21,6 +21,15 @@ const element = (id) => document.getElementById(id);
 const rows = new Map();
 let key = "";
 
+const CLOCK = new Intl.DateTimeFormat("en-GB", {
+  timeZone: "Asia/Ho_Chi_Minh", day: "2-digit", month: "2-digit", year: "numeric", hour: "2-digit", minute: "2-digit",
+});
+
+// As people in Vietnam read it, wherever the reader is: 23/11/2026 14:05 (GMT+7).
+function moment(text) {
+  return CLOCK.format(new Date(text)).replace(",", "") + " (GMT+7)";
+}
+
 function cell(text, kind) {
   const found = document.createElement("td");
   found.textContent = text;
@@ -33,7 +42,7 @@ function show(contract) {
   const row = document.createElement("tr");
   const kind = contract.state === "completed" ? "done" : contract.state === "sent" ? "" : "over";
   const step = last ? (FACTS[last.fact] || last.fact) + (last.slot ? " · " + last.slot : "") : "";
-  const at = last ? new Date(last.at).toLocaleString("vi-VN") : "";
+  const at = last ? moment(last.at) : "";
   row.append(cell(contract.contract), cell(WORDS[contract.state] || contract.state, kind), cell(step), cell(at));
   const before = rows.get(contract.contract);
   if (before) before.remove();

@@ -17,6 +17,11 @@ class Papers:
     def __init__(self, seal: Seal | None) -> None:
         self._seal = seal
 
+    @property
+    def seals(self) -> bool:
+        """Whether there is a seal."""
+        return self._seal is not None
+
     async def print(self, report: FileReport, *, sealed: bool = True) -> bytes:
         """The report as a PDF.
 
