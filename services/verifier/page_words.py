@@ -142,6 +142,10 @@ FAULTS = {
     "part-missing": Text("Bạn chưa chọn tệp nào.", "You have not chosen a file."),
     "no-file": Text("Bạn chưa chọn tệp nào.", "You have not chosen a file."),
     "unexpected-part": Text("Mỗi lần chỉ kiểm tra một tệp. Hãy chọn lại.", "One file at a time, please. Choose again."),
+    "no-seal": Text(
+        "Đơn vị này chưa có khóa niêm phong báo cáo. Hãy xem kết quả trên trang.",
+        "This service has no key to seal reports with. Read the result on the page instead.",
+    ),
     "unforeseen-fault": Text(
         "Có lỗi ngoài dự kiến ở phía chúng tôi. Hãy thử lại; nếu vẫn lỗi, hãy báo kèm mã sự việc.",
         "Something unforeseen went wrong on our side. Try again; if it persists, report it with the reference.",

@@ -43,6 +43,7 @@ async def test_a_good_signature_is_verified_and_its_report_can_be_read(tmp_path)
             page = await answer.text()
             assert "style-src 'sha256-" in answer.headers["Content-Security-Policy"]
         assert "Nguyễn Thị Phương Thảo" in page
+        assert 'src="data:image/webp;base64,' in page, "its pages are drawn"
         async with http.get(place + ".xml") as answer:
             assert answer.content_type == "application/xml"
             assert b"urn:etsi:019102:mainindication:total-passed" in await answer.read()

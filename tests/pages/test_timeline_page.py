@@ -15,7 +15,7 @@ from services.runtime.database import Database
 from services.runtime.outbound import Outbound
 from services.runtime.process import Platform, running
 from services.timeline import wiring
-from tests.support.browser import page_of, shot
+from tests.support.browser import barriers, page_of, shot
 from tests.support.timeline_events import life
 
 
@@ -56,6 +56,7 @@ async def test_contracts_appear_while_the_page_is_looked_at(timeline: Watched) -
         await opened(page, timeline, timeline.key)
         await expect(page.locator("#empty")).to_be_visible()
         await expect(page.locator("#entry")).to_be_hidden()
+        assert await barriers(page) == []
         await shot(page, "timeline-empty")
         done, over = life(), life(completed=False)
         await timeline.hear(done, over)
@@ -73,6 +74,7 @@ async def test_contracts_appear_while_the_page_is_looked_at(timeline: Watched) -
         await expect(rows.first).to_contain_text("hoàn tất", timeout=15_000)
         await expect(rows).to_have_count(3)
         assert timeline.key not in page.url
+        assert await barriers(page) == []
         await shot(page, "timeline")
 
 
@@ -93,4 +95,5 @@ async def test_it_fits_a_phone_in_the_dark(timeline: Watched) -> None:
         await opened(page, timeline, timeline.key)
         await expect(page.locator("#rows tr")).to_have_count(2, timeout=15_000)
         assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert await barriers(page) == []
         await shot(page, "timeline-phone-dark")

@@ -202,7 +202,7 @@ async def test_waiting_is_said_and_then_that_it_takes_long(here: Verifier) -> No
 @pytest.mark.parametrize(
     ("data", "name", "told"),
     [
-        (b"x" * 1_000_001, "big.pdf", "Tệp lớn hơn 0 MB"),
+        (b"x" * 1_000_001, "big.pdf", "Tệp lớn hơn 976 kB"),
         (b"x", "notes.txt", "Đây không phải tệp PDF"),
     ],
 )
@@ -235,3 +235,28 @@ async def test_at_200_percent_nothing_is_cut(here: Verifier) -> None:
         await chosen(page, here.files.changed)
         await expect(page.locator("h1")).to_have_text("Không đạt", use_inner_text=True, timeout=20_000)
         assert await fits(page)
+
+
+async def test_a_sealed_report_is_downloaded_where_there_is_a_seal(tmp_path: Path) -> None:
+    async with verifier(tmp_path, seal=True) as here, page_of() as page:
+        await page.goto(f"{here.url}/verify?lang=en")
+        await page.locator("#file").set_input_files(paper(here.files.passed))
+        async with page.expect_download(timeout=30_000) as found:
+            await page.get_by_role("button", name="sealed PDF").click()
+        kept = await (await found.value).path()
+        assert (await found.value).suggested_filename == "report.pdf"
+        assert kept.read_bytes().startswith(b"%PDF-")
+        assert b"/ByteRange" in kept.read_bytes()
+        await expect(page.locator("#told")).to_contain_text("is downloaded")
+        await expect(page.locator("#submit")).to_be_enabled()
+        assert await barriers(page) == []
+        await shot(page, "verify-start-with-seal")
+
+
+async def test_without_a_seal_none_is_offered_and_a_stray_request_is_told(here: Verifier) -> None:
+    async with page_of() as page:
+        await page.goto(f"{here.url}/verify")
+        await expect(page.locator("#paper")).to_have_count(0)
+        await page.evaluate("document.getElementById('upload').action = '/verify?lang=vi&as=pdf'")
+        await chosen(page, here.files.unsigned)
+        await expect(page.get_by_role("alert")).to_contain_text("chưa có khóa niêm phong", timeout=20_000)

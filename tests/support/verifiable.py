@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 
@@ -32,6 +33,8 @@ class Files:
     """One file for each answer."""
 
     root: bytes
+    seal: tuple[bytes, bytes]
+    """A key and its certificates (PEM), to seal reports with."""
     passed: bytes
     two: bytes
     changed: bytes
@@ -65,6 +68,7 @@ def files() -> Files:
     at = once.index(b"/Contents<") + 400 if b"/Contents<" in once else once.index(b"stream") + 12
     return Files(
         root=forge.world.root.der,
+        seal=_seal(forge),
         passed=forge.stamp(with_store(once, forge.evidence())),
         two=forge.stamp(with_store(twice, forge.evidence())),
         changed=repainted(plain, "Rent: 9000"),
@@ -73,6 +77,13 @@ def files() -> Files:
         unsigned=base,
         nonsense=b"hello",
     )
+
+
+def _seal(forge: Forge) -> tuple[bytes, bytes]:
+    owner = forge.signer("Dấu của đơn vị kiểm tra")
+    key = owner.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    chain = (owner.certificate, forge.world.issuing.certificate)
+    return key, b"".join(one.public_bytes(Encoding.PEM) for one in chain)
 
 
 @dataclass
@@ -84,9 +95,15 @@ class Verifier:
 
 
 @asynccontextmanager
-async def verifier(folder: Path, **settings: object) -> AsyncIterator[Verifier]:
+async def verifier(folder: Path, *, seal: bool = False, **settings: object) -> AsyncIterator[Verifier]:
     """Runs it on loopback until the block ends; its store of files is the folder `blobs`."""
     found = files()
+    if seal:
+        key, chain = folder / "seal.key", folder / "seal.pem"
+        key.touch(mode=0o600)
+        key.write_bytes(found.seal[0])
+        chain.write_bytes(found.seal[1])
+        settings |= {"seal_key_file": key, "seal_chain_file": chain}
     anchors = folder / "anchors"
     anchors.mkdir()
     (anchors / "root.cer").write_bytes(found.root)
