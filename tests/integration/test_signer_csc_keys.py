@@ -138,6 +138,31 @@ async def test_an_approval_that_does_not_come_in_300_seconds_is_too_late(tmp_pat
             await at.sign()
 
 
+async def test_a_provider_that_is_gone_for_good_is_not_asked_for_ever(tmp_path):
+    async with signatory(tmp_path, later=True) as at:
+        with pytest.raises(Unavailable, match="approval-pending"):
+            await at.sign()
+        at.provider.fault = "signatures/signPolling"
+        at.clock.pass_by(599)
+        with pytest.raises(Unavailable, match="outside-unavailable"):
+            await at.sign()
+        at.clock.pass_by(2)
+        with pytest.raises(Refused, match="remote-signature-expired"):
+            await at.sign()
+
+
+async def test_two_processes_at_once_ask_once(tmp_path):
+    async with signatory(tmp_path) as at:
+        found = await asyncio.gather(
+            *(at.sign(keys) for keys in (at.keys, at.restarted(), at.restarted())), return_exceptions=True
+        )
+        assert at.provider.signed == 1
+        waits = [one for one in found if isinstance(one, Unavailable)]
+        assert {one.code for one in waits} <= {"remote-signature-unanswered"}
+        assert len({one for one in found if isinstance(one, bytes)}) == 1
+        assert len(waits) < len(found)
+
+
 async def test_a_call_back_is_a_hint_and_the_provider_is_asked(tmp_path):
     async with signatory(tmp_path, later=True) as at:
         with pytest.raises(Unavailable, match="approval-pending"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -153,13 +153,20 @@ async def _secret(folder: Path, client: Client, url: str) -> str:
 
 
 @asynccontextmanager
-async def house(folder: Path) -> AsyncIterator[House]:
-    """Everything, in `folder`, until the block ends; what is outside keeps its port when opened again."""
+async def house(
+    folder: Path, environment: Mapping[str, str] | None = None, allow: Sequence[str] = ()
+) -> AsyncIterator[House]:
+    """Everything, in `folder`, until the block ends; what is outside keeps its port when opened again.
+
+    `environment`: settings; `allow`: further inner `host:port` pairs that may be called.
+    """
     port = _kept_port(folder, "lab")
     hook = _kept_port(folder, "receiver")
     async with (
         World(folder / "lab", port) as world,
-        at_work(folder / "data", outside_of(world), allow=[f"127.0.0.1:{hook}"], environment={}) as running,
+        at_work(
+            folder / "data", outside_of(world), allow=[f"127.0.0.1:{hook}", *allow], environment=environment or {}
+        ) as running,
         Receiver(port=hook) as receiver,
         aiohttp.ClientSession() as session,
     ):

@@ -360,8 +360,14 @@ class RemoteKeys:
         return await self._settle(key, operation, answer)
 
     async def _look(self, key: RemoteKey, operation: Operation) -> bytes:
-        answer = await self._provider.look(key, operation)
-        if answer.state in (State.WAITING, State.FAILED) and self._clock.now() > operation.expires_at:
+        now = self._clock.now()
+        try:
+            answer = await self._provider.look(key, operation)
+        except Unavailable:
+            if now <= operation.expires_at + LIFE:
+                raise
+            answer = Answer(State.EXPIRED)  # whatever became of it, nobody can tell any more
+        if answer.state in (State.WAITING, State.FAILED) and now > operation.expires_at:
             answer = Answer(State.EXPIRED)
         return await self._settle(key, operation, answer)
 
