@@ -43,6 +43,8 @@ from services.verifier.report import (
 FOLDER = Path(__file__).parent / "print"
 MOST_ROWS = 200
 """Rows of one list; more are counted, not printed."""
+MOST_WHOLE = 20
+"""Signatures and document timestamps printed with every check; more are printed with their verdict and V8 fields."""
 _LONGEST = 600
 _ALONE = re.compile(r"[^\s​]{40}(?=[^\s​])")
 
@@ -56,6 +58,10 @@ WORDS = {
     "difference": Text("Khác biệt giữa các bộ kiểm tra", "Difference between engines"),
     "more": Text("và {count} dòng nữa", "and {count} more"),
     "nothing-answers": Text("không có dữ liệu", "nothing to judge"),
+    "short": Text(
+        "Tệp có nhiều chữ ký; các bước kiểm tra của chữ ký này nằm trong báo cáo JSON.",
+        "The file has many signatures; the checks of this one are in the JSON report.",
+    ),
     "warning": Text(
         "CẢNH BÁO: không kiểm tra được trạng thái chứng thư tại thời điểm ký.",
         "WARNING: the certificate's status at the signing time could not be checked.",
@@ -121,7 +127,7 @@ def document(report: FileReport, *, sealed: bool) -> dict[str, Any]:
         "facts": _pairs(facts),
         "findings": _checks(report.findings),
         "signatures": [_signature(number, one) for number, one in enumerate(report.signatures, 1)],
-        "timestamps": [_stamp(one) for one in report.timestamps],
+        "timestamps": [_stamp(one, whole=number <= MOST_WHOLE) for number, one in enumerate(report.timestamps, 1)],
         "footer": _text(LABELS["footer"]),
         "seal": _text(WORDS["seal" if sealed else "unsealed"]),
         "sealed": sealed,
@@ -135,7 +141,7 @@ def document(report: FileReport, *, sealed: bool) -> dict[str, Any]:
 
 
 def _signature(number: int, one: SignatureReport) -> dict[str, Any]:
-    unknown = LABELS["unknown"]
+    unknown, whole = LABELS["unknown"], number <= MOST_WHOLE
     seen = one.certificate
     unit = _unit(one)
     times = [f"{local(one.proven_time)} ({{proven}})"] if one.proven_time else []
@@ -168,6 +174,7 @@ def _signature(number: int, one: SignatureReport) -> dict[str, Any]:
         "lead": _text(signed_sentence(one)),
         "warning": _text(WORDS["warning"]) if unknown_status else None,
         "eight": _pairs(eight),
+        "short": None if whole else _text(WORDS["short"]),
         "appendix": [
             {
                 "number": row.number,
@@ -177,16 +184,17 @@ def _signature(number: int, one: SignatureReport) -> dict[str, Any]:
                 or ([] if row.findings else [_text(WORDS["nothing-answers"])]),
             }
             for row in appendix.rows(one)
+            if whole
         ],
         "changes": _changes(one.changes),
         "no-changes": _text(LABELS["no-changes"]),
-        "checks": _checks(one.findings),
-        "evidence": _evidence(one.evidence),
-        "timestamps": [_stamp(stamp) for stamp in one.timestamps],
+        "checks": _checks(one.findings if whole else ()),
+        "evidence": _evidence(one.evidence if whole else ()),
+        "timestamps": [_stamp(stamp) for stamp in one.timestamps if whole],
     }
 
 
-def _stamp(one: TimestampReport) -> dict[str, Any]:
+def _stamp(one: TimestampReport, *, whole: bool = True) -> dict[str, Any]:
     said = [part for part in (local(one.time), _party(one.authority).vi if one.authority else "") if part]
     if one.trusted_by is not None:
         said.append(one.trusted_by.label)
@@ -195,9 +203,9 @@ def _stamp(one: TimestampReport) -> dict[str, Any]:
         "field": _clean(one.field or ""),
         "verdict": _badge(one.verdict.value),
         "said": _clean(" · ".join(said)),
-        "checks": _checks(one.findings),
-        "evidence": _evidence(one.evidence),
-        "changes": _changes(one.changes),
+        "checks": _checks(one.findings if whole else ()),
+        "evidence": _evidence(one.evidence if whole else ()),
+        "changes": _changes(one.changes if whole else ()),
     }
 
 

@@ -361,7 +361,8 @@ class TrustDesk:
 def _told(name: str, fetched: Fetched) -> str:
     number = f", số / number {fetched.sequence}" if fetched.sequence is not None else ""
     following = f", bản sau trước / next by {local(fetched.next_update)}" if fetched.next_update else ""
-    return f"{name}: {len(fetched.anchors)} chứng thư / certificates{number}{following}"
+    odd = f", {fetched.unreadable} không đọc được / unreadable" if fetched.unreadable else ""
+    return f"{name}: {len(fetched.anchors)} chứng thư / certificates{number}{following}{odd}"
 
 
 def _state(one: AnchorSet, now: datetime) -> str:

@@ -117,6 +117,8 @@ class Fetched(_Strict):
     """The trusted list's sequence number."""
     next_update: AwareDatetime | None = None
     anchors: tuple[FetchedAnchor, ...]
+    unreadable: int = 0
+    """Certificates in it that cannot be read and were left out."""
 
 
 @dataclass(frozen=True)

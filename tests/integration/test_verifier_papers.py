@@ -40,7 +40,7 @@ from services.verifier.catalogue import LABELS
 from services.verifier.handlers import judge as gate
 from services.verifier.inspection import judge_one
 from services.verifier.model import FileReport, Integrity, LaterChange, Verdict
-from services.verifier.printed import MOST_ROWS, WORDS, printed
+from services.verifier.printed import MOST_ROWS, MOST_WHOLE, WORDS, printed
 from services.verifier.sandbox import Sandbox
 from services.verifier.trust_answer import answered
 from services.verifier.trust_store import Anchor, AnchorSet, Kind, Trusted
@@ -176,6 +176,13 @@ def test_a_thousand_changes_are_counted_not_printed(reports):
     one = reports["changed"].signatures[0].model_copy(update={"changes": changes})
     said = text_of(printed(reports["changed"].model_copy(update={"signatures": (one,)}), sealed=False))
     assert WORDS["more"].en.format(count=1000 - MOST_ROWS) in said
+
+
+def test_of_very_many_signatures_the_first_are_printed_whole(reports):
+    report = reports["good"].model_copy(update={"signatures": reports["good"].signatures * (MOST_WHOLE + 1)})
+    said = text_of(printed(report, sealed=False))
+    assert said.count(WORDS["short"].en) == 1
+    assert f"{LABELS['signature'].en} {MOST_WHOLE + 1}" in said
 
 
 # --- sealed

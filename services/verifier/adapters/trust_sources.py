@@ -70,6 +70,7 @@ def checked(source: Source, body: bytes, now: datetime, *, known: Fetched | None
             sequence=listed.sequence,
             next_update=listed.next_update,
             anchors=listed.anchors,
+            unreadable=listed.unreadable,
         )
     if digest != source.sha256:
         raise Refused(
