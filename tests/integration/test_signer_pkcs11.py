@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pkcs11
 import pytest
-from pkcs11 import Attribute, KeyType, ObjectClass
+from pkcs11 import Attribute, KeyType, ObjectClass, TokenFlag
 from pkcs11.exceptions import AttributeSensitive, PinLocked, PKCS11Error
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
@@ -121,6 +121,8 @@ async def test_a_wrong_pin_is_tried_once_and_never_in_a_loop(soft_token, tmp_pat
     token = keys._token
 
     class Counting:
+        flags = TokenFlag(0)
+
         def open(self, **how):
             tries.append(how.get("user_pin"))
             return token().open(**how)
@@ -145,6 +147,8 @@ async def test_a_locked_pin_is_said_and_left_alone(soft_token, monkeypatch):
     tries = []
 
     class Locked:
+        flags = TokenFlag(0)
+
         def open(self, **_):
             tries.append(1)
             raise PinLocked
@@ -154,6 +158,26 @@ async def test_a_locked_pin_is_said_and_left_alone(soft_token, monkeypatch):
         with pytest.raises(Unavailable, match="pkcs11-pin-locked"):
             await keys.sign(permit(fresh(), SigningAlgorithm.P256))
     assert len(tries) == 1
+
+
+@pytest.mark.parametrize(
+    ("flag", "code"),
+    [(TokenFlag.USER_PIN_FINAL_TRY, "pkcs11-pin-final-try"), (TokenFlag.USER_PIN_LOCKED, "pkcs11-pin-locked")],
+)
+async def test_the_last_try_before_a_token_locks_is_left_to_a_person(soft_token, monkeypatch, flag, code):
+    """PKCS#11 v2.40 clause 3.2: CKF_USER_PIN_FINAL_TRY, an incorrect PIN will lock it. SoftHSM never sets it."""
+    keys = Pkcs11Keys(soft_token.module, soft_token.label, soft_token.pin_file)
+
+    class LastTry:
+        flags = flag
+
+        def open(self, **_):
+            raise AssertionError("a login")
+
+    monkeypatch.setattr(keys, "_token", LastTry)
+    with pytest.raises(Unavailable) as found:
+        await keys.sign(permit(fresh(), SigningAlgorithm.P256))
+    assert found.value.code == code
 
 
 async def test_an_absent_token_and_an_unreadable_pin_are_waits_that_say_what_to_do(soft_token, tmp_path):

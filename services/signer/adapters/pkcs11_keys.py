@@ -17,7 +17,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, TokenFlag
 from pkcs11.exceptions import (
     DeviceMemory,
     KeySizeRange,
@@ -78,7 +78,8 @@ class Pkcs11Keys:
     read at each login. The library that speaks to the module initialises it for one thread (C_Initialize without
     arguments), so one thread with one session does all the work, off the event loop; more processes give more.
 
-    A PIN the token has refused is not tried again until the file holds another: tokens lock after a few wrong ones.
+    A PIN the token has refused is not tried again until the file holds another, and the last try before it locks is
+    left to a person: tokens lock after a few wrong ones.
 
     Raises:
         Malformed: the module cannot be loaded.
@@ -221,6 +222,8 @@ class Pkcs11Keys:
                 raise self._refused_pin[1]
             self._refused_pin = None
         token = self._token()
+        if token.flags & (TokenFlag.USER_PIN_FINAL_TRY | TokenFlag.USER_PIN_LOCKED):
+            raise _last_try(bool(token.flags & TokenFlag.USER_PIN_LOCKED))
         try:
             try:
                 self._session = token.open(rw=True, user_pin=pin)
@@ -411,6 +414,19 @@ def _pin_refused(fault: PKCS11Error) -> Unavailable:
         found=found,
         expected="the token's user PIN in ANTIN_SIGNER__PKCS11_PIN_FILE",
         remedy=f"{remedy}; this PIN is not tried again before the file changes, or the signer is started anew",
+        retry_after=60.0,
+    )
+
+
+def _last_try(locked: bool) -> Unavailable:
+    """Whether the PIN is right or wrong: a token's last try before it locks is a person's to spend."""
+    return Unavailable(
+        "pkcs11-pin-locked" if locked else "pkcs11-pin-final-try",
+        found="a token whose user PIN is locked" if locked else "a token that locks at the next wrong PIN",
+        expected="a token with tries left",
+        remedy="have its security officer unlock it"
+        if locked
+        else "log in once with the vendor's tool and the right PIN",
         retry_after=60.0,
     )
 
