@@ -314,6 +314,22 @@ async def test_a_service_granted_then_and_withdrawn_since_still_answers(desk, si
         assert found == code, out
 
 
+async def test_a_set_of_many_hundred_anchors_is_no_burden(desk, signed):
+    """National lists hold hundreds; every engine is heard all the same, and agrees."""
+    folder, forge = signed
+    place = desk.data / "trust" / "eu"
+    place.mkdir(parents=True)
+    _, key = certificate("Root of many")
+    for number in range(300):
+        (place / f"{number}.der").write_bytes(certificate(f"Root {number}", key=key)[0])
+    (place / "root.der").write_bytes(forge.world.root.der)
+    out = io.StringIO()
+    code = await verify([folder / "good.pdf"], trust=desk.data, as_json=True, out=out, clock=At(SIGNED))
+    told = json.loads(out.getvalue())
+    assert (code, told["signatures"][0]["trusted_by"]["set"]) == (PASSED, "eu")
+    assert told["engines"]["agreement"] == "agrees"
+
+
 async def test_a_stale_set_asked_for_by_name_is_wrong_usage(desk, signed, root):
     folder, _ = signed
     desk.clock.moment = NOW - timedelta(days=400)
