@@ -54,7 +54,7 @@ def _that_matter(anchors: list[bytes], report: FileReport) -> list[bytes]:
     if len(anchors) <= FEW:
         return anchors
     stamps = [*report.timestamps, *(stamp for one in report.signatures for stamp in one.timestamps)]
-    reached = {one.anchor for one in (*report.signatures, *stamps)}
+    reached = {*(one.anchor for one in report.signatures), *(one.anchor for one in stamps)}
     return [one for one in anchors if hashlib.sha256(one).hexdigest() in reached]
 
 
