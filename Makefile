@@ -9,7 +9,7 @@ BUS ?= local
 N ?= 100000
 SEED ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo serve check test test-real kafka postgres s3 regen lock fuzz bench bench-crash bench-line bench-batch bench-verify clean prerequisites
+.PHONY: help setup setup-dev setup-opinions agreement demo serve check test test-real kafka postgres s3 regen lock fuzz bench bench-crash bench-line bench-batch bench-verify clean prerequisites
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -86,9 +86,16 @@ bench-batch: setup-dev ## 10,000 documents under one approval while signer and c
 bench-verify: setup-dev ## verifications a second beside pyHanko, endesive, pdfsig and EU DSS: var/bench/verify.json
 	@$(BIN)/python -m bench.verify
 
+setup-opinions: setup ## endesive too, for a third opinion on signature values (optional; requirements/opinions.in)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements/opinions.lock
+
+agreement: setup-dev ## the engines held against each other over the corpus: docs/agreement.md
+	@$(BIN)/python -m tools.agreement --write
+
 lock: setup-dev ## pin requirements/*.in anew
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --generate-hashes --universal --python-version 3.11 requirements/run.in -o requirements/run.lock
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --generate-hashes --universal --python-version 3.11 -c requirements/run.lock requirements/dev.in -o requirements/dev.lock
+	@$(BIN)/uv pip compile -q --no-header --no-annotate --no-deps --generate-hashes --universal --python-version 3.11 requirements/opinions.in -o requirements/opinions.lock
 
 clean: ## remove what was made here
 	rm -rf $(VENV) var

@@ -62,7 +62,6 @@ _MAINTENANCE = frozenset(
 )
 _STRICTER_BY_REASON = {
     "attributes-not-der": "attributes-encoded-anew",
-    "exception": "other-leaks-exceptions",
     "refused-by-rule": "other-has-no-rule",
     "timestamp-without-type": "timestamp-without-type",
     "sub-filter-unsupported": "kind-not-judged",
@@ -77,6 +76,19 @@ _STRICTER_BY_REASON = {
     "too-many-fields": "other-ran-out",
     "report-too-long": "other-ran-out",
 }
+_LEAKS = (
+    # Where in pyHanko a foreign exception comes from, and what that is known to mean; the first that fits.
+    ("xref.XRefCache.get_introducing_revision", "dangling-references"),
+    ("util.get_pyca_cryptography_hash", "digest-name-unknown"),
+    ("sig_validate._validate_raw", "key-not-loadable"),
+    ("reader.PdfFileReader.decrypt", "other-cannot-decrypt"),
+    ("reader.", "other-cannot-read"),
+    ("xref.", "other-cannot-read"),
+    ("generic.", "other-cannot-read"),
+    ("", "other-leaks-exceptions"),
+)
+_ABOUT_STORES = ("form_field_rules.DSSCompareRule.", "form_field_rules._validate_dss_substructure")
+"""pyHanko's rule about the DSS, when it is that rule that objects."""
 _NOW_ONLY = frozenset(
     {
         "OUT_OF_BOUNDS_NO_POE",
@@ -93,6 +105,7 @@ _WANTS_STATUS = frozenset({"TRY_LATER", "GENERIC"})
 KNOWN = frozenset(
     {name for _, name in (*_LENIENT_BY_REASON, *_LENIENT_BY_CHECK)}
     | set(_STRICTER_BY_REASON.values())
+    | {name for _, name in _LEAKS}
     | {
         "hidden-signature",
         "value-only",
@@ -221,7 +234,7 @@ def _whole(report: FileReport, engine: str, opinion: Opinion) -> AgreementRow:
         other=opinion.integrity.value if opinion.integrity else (opinion.reason or "?"),
     )
     if opinion.integrity is None:
-        why = _STRICTER_BY_REASON.get(opinion.reason or "")
+        why = _why_silent(opinion)
         return row.model_copy(update={"stance": Stance.CANNOT_SAY, "stricter": True, "why": why})
     if opinion.integrity is report.integrity:
         return row
@@ -255,7 +268,7 @@ def _on_integrity(signed: _Signed, opinion: Opinion) -> AgreementRow:
         other=opinion.integrity.value if opinion.integrity else (opinion.reason or "?"),
     )
     if opinion.integrity is None:
-        why = "value-only" if opinion.scope is Scope.VALUE else _STRICTER_BY_REASON.get(opinion.reason or "")
+        why = _why_silent(opinion)
         return row.model_copy(update={"stance": Stance.CANNOT_SAY, "stricter": True, "why": why})
     if opinion.scope is Scope.VALUE:
         # Only the digest and the value were looked at: later changes are not its business.
@@ -278,7 +291,7 @@ def _on_verdict(signed: _Signed, opinion: Opinion) -> AgreementRow:
         other=opinion.verdict.value if opinion.verdict else (opinion.reason or "?"),
     )
     if opinion.verdict is None:
-        why = _STRICTER_BY_REASON.get(opinion.reason or "")
+        why = _why_silent(opinion)
         return row.model_copy(update={"stance": Stance.CANNOT_SAY, "stricter": True, "why": why})
     mine, theirs = signed.verdict is Verdict.PASSED, opinion.verdict is Verdict.PASSED
     if mine == theirs:
@@ -302,12 +315,25 @@ def _why_lenient(signed: _Signed) -> str | None:
     return None
 
 
+def _why_silent(opinion: Opinion) -> str | None:
+    """Why the other cannot say."""
+    if opinion.scope is Scope.VALUE:
+        return "value-only"
+    if opinion.reason == "exception":
+        where = opinion.detail.get("where", "")
+        return next(name for start, name in _LEAKS if where.startswith(start))
+    return _STRICTER_BY_REASON.get(opinion.reason or "")
+
+
 def _why_stricter(signed: _Signed, opinion: Opinion) -> str | None:
     """Why the other refuses what engine one accepts: by its own reason, or by what it is known to misjudge."""
     if opinion.reason in _STRICTER_BY_REASON:
         return _STRICTER_BY_REASON[opinion.reason]
     kinds = {change.what for change in signed.changes}
-    if opinion.reason == "modification-suspicious" and "validation-data-added" in kinds and kinds <= _MAINTENANCE:
+    stores = "validation-data-added" in kinds and kinds <= _MAINTENANCE
+    if opinion.reason == "modification-suspicious" and (
+        stores or opinion.detail.get("where", "").startswith(_ABOUT_STORES)
+    ):
         return "validation-data-rewritten"
     if opinion.integrity is Integrity.INTACT and opinion.verdict is Verdict.UNDETERMINED:
         if opinion.sub_indication in _NOW_ONLY:

@@ -213,6 +213,22 @@ EXPLANATIONS = {
         "Bộ kia đòi dữ liệu trạng thái của mọi chứng thư liên quan, theo độ mới của riêng nó.",
         "The other demands status data of every certificate involved, as fresh as it sees fit.",
     ),
+    "dangling-references": _t(
+        "Bộ kia dừng ở tham chiếu tới đối tượng không có, mà ISO 32000-2 7.3.10 đọc là rỗng.",
+        "The other stopped at a reference to an object that is not there, which ISO 32000-2 7.3.10 reads as null.",
+    ),
+    "digest-name-unknown": _t(
+        "Bộ kia không biết tên thuật toán băm ghi trong chữ ký.",
+        "The other does not know the digest algorithm by the name that the signature gives it.",
+    ),
+    "key-not-loadable": _t(
+        "Bộ kia không nạp được khóa trong chứng thư (mô-đun RSA mã hóa như số âm).",
+        "The other cannot load the certificate's key (an RSA modulus encoded as a negative number).",
+    ),
+    "other-cannot-read": _t(
+        "Bộ kia không đọc được cấu trúc tệp ở chỗ này.",
+        "The other cannot read the file's structure at this place.",
+    ),
     "other-leaks-exceptions": _t(
         "Bộ kia dừng vì lỗi trong chính nó, không phải vì chữ ký.",
         "The other stopped at a fault of its own, not at the signature.",

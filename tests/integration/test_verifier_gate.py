@@ -95,7 +95,7 @@ async def test_a_file_that_the_second_engine_crashes_on_is_quarantined_with_both
         assert second.detail["fault"] in ("KeyError", "PdfStrictReadError", "PdfReadError")
         assert kept.agreement is not None
         assert kept.agreement.stance is Stance.CANNOT_SAY
-        assert [row.why for row in kept.agreement.rows if row.engine == "pyhanko"] == ["other-leaks-exceptions"]
+        assert [row.why for row in kept.agreement.rows if row.engine == "pyhanko"] == ["dangling-references"]
 
 
 async def test_a_file_that_the_second_engine_is_deceived_by_is_quarantined_with_both_reports(tmp_path):

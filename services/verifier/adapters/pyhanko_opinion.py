@@ -70,7 +70,6 @@ _PAST_MAY_HELP = (
     AdESIndeterminate.REVOCATION_OUT_OF_BOUNDS_NO_POE,
     AdESIndeterminate.TRY_LATER,
 )
-_UNSOUND = (AdESFailure.FORMAT_FAILURE, AdESFailure.HASH_FAILURE, AdESFailure.SIG_CRYPTO_FAILURE)
 
 
 class _CannotSay(Exception):
@@ -244,7 +243,8 @@ class _Judge:
             leak = _exception(fault)
             return base.model_copy(update={"integrity": integrity, "reason": leak.reason, "detail": leak.detail})
         indication = _INDICATIONS[sub.status]
-        if sub in _UNSOUND:
+        if sub is AdESFailure.FORMAT_FAILURE:
+            # Digest and value have been found to fit: any other failure is that of a timestamp, or of trust.
             integrity = Integrity.BROKEN
         return base.model_copy(
             update={
@@ -414,6 +414,6 @@ def _where(fault: BaseException) -> str:
     while trace is not None:
         module = str(trace.tb_frame.f_globals.get("__name__", "?"))
         if module.startswith("pyhanko"):
-            place = f"{module.rpartition('.')[2]}.{trace.tb_frame.f_code.co_name}"
+            place = f"{module.rpartition('.')[2]}.{trace.tb_frame.f_code.co_qualname}"
         trace = trace.tb_next
     return place

@@ -174,8 +174,15 @@ STRICTER = [
     ),
     (opinion(verdict=Verdict.UNDETERMINED, sub_indication="TRY_LATER"), "status-wanted-for-all"),
 ]
+LEAKS = [
+    ("xref.XRefCache.get_introducing_revision", "dangling-references"),
+    ("util.get_pyca_cryptography_hash", "digest-name-unknown"),
+    ("sig_validate._validate_raw", "key-not-loadable"),
+    ("reader.PdfFileReader.decrypt", "other-cannot-decrypt"),
+    ("reader.process_data_at_eof", "other-cannot-read"),
+    ("pdf_embedded.__init__", "other-leaks-exceptions"),
+]
 SILENT = [
-    ("exception", "other-leaks-exceptions"),
     ("refused-by-rule", "other-has-no-rule"),
     ("timestamp-without-type", "timestamp-without-type"),
     ("sub-filter-unsupported", "kind-not-judged"),
@@ -211,6 +218,24 @@ def test_an_engine_that_cannot_say_is_a_notice_and_no_agreement(reason, why):
     assert apart(made) == [("integrity", why)]
     assert made.agreement is not None
     assert made.agreement.stance is Stance.CANNOT_SAY
+
+
+@pytest.mark.parametrize(("where", "why"), LEAKS)
+def test_an_exception_is_explained_by_where_it_comes_from(where, why):
+    """verification.md, item 9 and 10: good signatures that raise, and more than 55 places that leak exceptions."""
+    detail = {"fault": "KeyError", "where": where}
+    made = settled(report(signature()), opinion(integrity=None, verdict=None, reason="exception", detail=detail))
+    assert apart(made) == [("integrity", why)]
+
+
+def test_pyhankos_own_rule_about_validation_data_explains_its_suspicion():
+    said = opinion(
+        integrity=Integrity.CHANGED,
+        verdict=Verdict.FAILED,
+        reason="modification-suspicious",
+        detail={"where": "form_field_rules.DSSCompareRule._check_vri"},
+    )
+    assert {why for _, why in apart(settled(report(signature()), said))} == {"validation-data-rewritten"}
 
 
 def test_an_engine_that_fails_on_trust_alone_has_still_said_something_of_integrity():
@@ -358,7 +383,12 @@ def test_agreement_on_a_passed_file_means_that_every_signature_passed_twice(sign
 
 def test_every_known_reason_has_its_sentence_and_its_test():
     assert set(catalogue.EXPLANATIONS) == agreement.KNOWN
-    tried = {why for _, why in STRICTER} | {why for _, why in SILENT} | {why for *_, why in LENIENT}
+    tried = (
+        {why for _, why in STRICTER}
+        | {why for _, why in LEAKS}
+        | {why for _, why in SILENT}
+        | {why for *_, why in LENIENT}
+    )
     assert agreement.KNOWN - tried == {"hidden-signature", "value-only"}
 
 
