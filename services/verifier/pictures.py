@@ -40,6 +40,8 @@ class PageChange(Frozen):
     before: PageImage | None = None
     after: PageImage | None = None
     frames: tuple[Frame, ...] = ()
+    closer: tuple[PageImage, PageImage] | None = None
+    """The same part of both, large enough to be read, where the frames take little of the page."""
 
 
 class Step(Frozen):

@@ -136,10 +136,10 @@ async def test_what_changed_is_framed_on_both_images_and_told_in_words(here: Ver
         await expect(pair).to_have_count(1, timeout=20_000)
         await expect(pair.locator("h4")).to_have_text("Trang 1 trông khác đi", use_inner_text=True)
         await expect(pair.locator("svg.frames rect")).to_have_count(2)
-        await expect(pair.locator("img")).to_have_count(2)
+        await expect(pair.locator("img")).to_have_count(4)
         await pair.locator("summary").click()
         await expect(pair.locator("ol li").first).to_contain_text("cách trái")
-        boxes = [await pair.locator("img").nth(index).bounding_box() for index in range(2)]
+        boxes = [await pair.locator(".close img").nth(index).bounding_box() for index in range(2)]
         assert boxes[0] is not None
         assert boxes[1] is not None
         assert boxes[0]["y"] == boxes[1]["y"], "side by side"

@@ -24,6 +24,8 @@ CHANGED = 8
 """Changed pages that are shown, over all steps."""
 FRAMES = 12
 """Frames on a page; more are merged into one."""
+PART = (500, 300)
+"""Width and height, in thousandths of the page, of the most that is shown enlarged."""
 SECONDS = 8.0
 """Drawing begins no further page after that."""
 _CELL = 10
@@ -49,20 +51,30 @@ class _Document:
             self._drawn[index] = self._fresh(index)
         return self._drawn[index]
 
-    def _fresh(self, index: int) -> Image.Image | None:
+    def enlarged(self, index: int, part: Frame) -> Image.Image | None:
+        """A part of the page at twice the size."""
+        image = self._fresh(index, 2)
+        if image is None:
+            return None
+        across, down = image.width / 1000, image.height / 1000
+        right, bottom = part.left + part.width, part.top + part.height
+        return image.crop((int(part.left * across), int(part.top * down), int(right * across), int(bottom * down)))
+
+    def _fresh(self, index: int, times: int = 1) -> Image.Image | None:
+        most = (WIDTH * times, HEIGHT * times)
         try:
             page = self._document[index]
             width, height = page.get_size()
             if not (0 < width < 1e6 and 0 < height < 1e6):
                 return None
-            scale = min(WIDTH / width, HEIGHT / height)
+            scale = min(most[0] / width, most[1] / height)
             if scale * width < 1 or scale * height < 1:
                 return None
             image: Image.Image = page.render(scale=scale).to_pil().convert("RGB")
             page.close()
         except _PDFIUM.PdfiumError:
             return None
-        return image.crop((0, 0, min(image.width, WIDTH + 1), min(image.height, HEIGHT + 1)))
+        return image.crop((0, 0, min(image.width, most[0] + 1), min(image.height, most[1] + 1)))
 
 
 def draw(data: bytes, ends: Sequence[int]) -> Pictures:
@@ -136,10 +148,35 @@ def _changes(before: _Document, after: _Document) -> Iterator[PageChange | None]
                     before=_encoded(index, old) if old else None,
                     after=_encoded(index, new) if new else None,
                     frames=frames,
+                    closer=_closer(before, after, index, frames),
                 )
                 if frames
                 else None
             )
+
+
+def _closer(
+    before: _Document, after: _Document, index: int, frames: Sequence[Frame]
+) -> tuple[PageImage, PageImage] | None:
+    part = _part(frames)
+    old = before.enlarged(index, part) if part else None
+    new = after.enlarged(index, part) if part else None
+    return (_encoded(index, old), _encoded(index, new)) if old and new else None
+
+
+def _part(frames: Sequence[Frame]) -> Frame | None:
+    """Half of the page's width and a strip of its height around all frames; none when they need more than that."""
+    if not frames:
+        return None
+    left, top = min(frame.left for frame in frames), min(frame.top for frame in frames)
+    right = max(frame.left + frame.width for frame in frames)
+    bottom = max(frame.top + frame.height for frame in frames)
+    if right - left > PART[0] or bottom - top > PART[1]:
+        return None
+    width, height = PART[0], min(max(bottom - top + 60, 120), PART[1])
+    left = min(max((left + right - width) // 2, 0), 1000 - width)
+    top = min(max((top + bottom - height) // 2, 0), 1000 - height)
+    return Frame(left=left, top=top, width=width, height=height)
 
 
 def _frames(old: Image.Image, new: Image.Image) -> tuple[Frame, ...]:
