@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import io
 import logging
 import os
@@ -26,6 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -33,7 +35,7 @@ from bench.peers.dss import VERSION as DSS
 from bench.peers.dss import Dss
 from bench.peers.pyhanko_validation import Pyhanko
 from bench.table import publish
-from tools.real.child import NotHere, say
+from tools.real.child import NotHere, run, say
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
@@ -48,13 +50,16 @@ from events.values import BaselineLevel
 from services.runtime.clock import SystemClock
 from services.signer.model import SigningAlgorithm
 from services.verifier.engine import judge
-from services.verifier.model import Brought
-from services.verifier.sandbox import Sandbox
+from services.verifier.model import Brought, FileReport
+from services.verifier.sandbox import Sandbox, question
+from services.verifier.tasks import judge as judge_task
 
 OURS = "antin, engine one"
 WORK = {
     OURS: "bytes, every revision, path and CRLs of signers and timestamp authorities, timestamps in order, the report",
-    "antin, in the sandbox": "the same and whatever else the sandbox's task does, in a process of its own per file",
+    "antin, both engines": "engine one, and then engine two (pyHanko), as the gate wants it",
+    "antin, sandbox, engine one": "engine one in a process of its own per file, forked, confined and ended",
+    "antin, sandbox, all engines": "the whole call of the service: sandbox, engine one, engine two, the third opinion",
     "pyHanko validate_pdf_signature": "digest, value, path and CRLs, timestamps, what later revisions did",
     "pyHanko ades_lta_validation": "the same, and the past by document timestamps (EN 319 102-1 5.6); signatures only",
     "endesive": "digest and value only: no path, no revocation, no timestamps, no later revisions",
@@ -146,14 +151,20 @@ def _endesive() -> Callable[[bytes], str]:
     """endesive's check of digest and value, as the verifier's third opinion has it.
 
     Raises:
-        NotHere: it is not installed.
+        NotHere: it is not installed and cannot be.
     """
-    try:
-        from services.verifier.adapters import endesive_opinion
-    except ImportError as fault:
-        raise NotHere("no adapter for it", "services.verifier.adapters.endesive_opinion", "update") from fault
+    if importlib.util.find_spec("endesive") is None:
+        folder = Path("var/peers/endesive").resolve()
+        if not (folder / "endesive").is_dir():
+            say(f"Fetching endesive into {folder} ...")
+            command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
+            command += ["--require-hashes", "-r", "requirements/opinions.lock", "--target", str(folder)]
+            run(command, what="fetching endesive", timeout=300.0)
+        sys.path.append(str(folder))
+    from services.verifier.adapters import endesive_opinion
+
     if endesive_opinion.VERSION is None:
-        raise NotHere("no endesive", "the optional packages of the third opinion", "make setup-opinions")
+        raise NotHere("an endesive that cannot be imported", "one that can", "delete var/peers/endesive and repeat")
 
     def work(data: bytes) -> str:
         return "+".join(sorted({str(one.integrity) for one in endesive_opinion.opinions(data)}))
@@ -178,18 +189,29 @@ def implementations(given: Material, folder: Path, warm: float) -> Iterator[tupl
         sandbox = Sandbox()
         stack.callback(lambda: loop.run(sandbox.close()))
 
-        def boxed(data: bytes) -> str:
-            report = loop.run(sandbox.judge(data, file="x.pdf", anchors=anchors, now=now, brought=brought))
+        def boxed(data: bytes, *, both: bool) -> str:
+            report = loop.run(sandbox.judge(data, file="x.pdf", anchors=anchors, now=now, brought=brought, both=both))
             return report.verdict.value
 
+        asked = question("x.pdf", anchors, now, brought, others=("pyhanko",))
+
+        def two(data: bytes) -> str:
+            first, *others = judge_task(data, asked)
+            assert len(others) == 1
+            return FileReport.model_validate_json(first).verdict.value
+
+        try:
+            third = _endesive()
+        except NotHere as fault:
+            third, missing["endesive"] = None, str(fault)
         here[OURS] = _timed(one)
-        here["antin, in the sandbox"] = _boxed(boxed, sandbox)
+        here["antin, both engines"] = _timed(two)
+        here["antin, sandbox, engine one"] = _boxed(partial(boxed, both=False), sandbox)
+        here["antin, sandbox, all engines"] = _boxed(partial(boxed, both=True), sandbox)
         here["pyHanko validate_pdf_signature"] = _timed(pyhanko.validate_pdf_signature)
         here["pyHanko ades_lta_validation"] = _timed(pyhanko.ades_lta_validation)
-        try:
-            here["endesive"] = _timed(_endesive())
-        except NotHere as fault:
-            missing["endesive"] = str(fault)
+        if third is not None:
+            here["endesive"] = _timed(third)
         if shutil.which("pdfsig"):
             here["pdfsig"] = _pdfsig
         else:
@@ -265,6 +287,8 @@ def _publish(
 ) -> None:
     middle = {key: statistics.median(each) for key, each in spent.items()}
     versions = {"pyHanko": metadata.version("pyhanko"), "EU DSS": DSS}
+    if "endesive" not in missing:
+        versions["endesive"] = metadata.version("endesive")
     rows = [
         {
             "impl": impl,
