@@ -49,7 +49,7 @@ from signer_world import desk
 from events.values import BaselineLevel
 from services.runtime.clock import SystemClock
 from services.signer.model import SigningAlgorithm
-from services.verifier.engine import judge
+from services.verifier.engine import examine
 from services.verifier.model import Brought, FileReport
 from services.verifier.sandbox import Sandbox, question
 from services.verifier.tasks import judge as judge_task
@@ -180,7 +180,7 @@ def implementations(given: Material, folder: Path, warm: float) -> Iterator[tupl
     missing: dict[str, str] = {}
 
     def one(data: bytes) -> str:
-        report = asyncio.run(judge(data, file="x.pdf", anchors=anchors, now=now, extra=brought))
+        report = examine(data, file="x.pdf", anchors=anchors, now=now, extra=brought)
         return report.verdict.value
 
     pyhanko = Pyhanko(anchors, brought.crls)

@@ -14,6 +14,7 @@ _SPACE = b" \t\r\n\x0c\x00"
 _HEX = b"0123456789abcdefABCDEF"
 _RAW_RANGE = re.compile(rb"/ByteRange[ \t\r\n\x0c\x00]*\[([0-9 \t\r\n\x0c\x00+-]{1,200})\]")
 _REVISION_END = re.compile(rb"startxref[ \t\r\n\x0c\x00]+(\d{1,12})[ \t\r\n\x0c\x00]+%%EOF")
+_LINE_END_MARK = re.compile(rb"[\r\n][ \t\x0c\x00]{0,20}%%EOF")
 _HEADER = 1024
 """Offsets are counted from the header, which stands within the first so many bytes (ISO 32000-2 Annex C)."""
 MOST_RAW = 500
@@ -119,6 +120,11 @@ def tail_fault(data: bytes, end: int, listed: Iterable[int]) -> Fault | None:
         if section not in known or section + _HEADER < end + last:
             return Fault("tail-unlisted-revision", {"at": str(end + found.start())})
         known.remove(section)
+        # Loose objects up to an end marker of their own: a revision without a section, which a repairing viewer reads.
+        for stray in _LINE_END_MARK.finditer(rest, last, found.start()):
+            if rest[last : stray.start()].strip(_SPACE):
+                return Fault("tail-unlisted-revision", {"at": str(end + stray.start())})
+            last = stray.end()
         last = found.end()
     if last == 0:
         return Fault("tail-without-revision", {"bytes": str(len(rest))})

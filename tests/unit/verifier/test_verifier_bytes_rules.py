@@ -99,6 +99,8 @@ REVISION = b"2 0 obj <<>> endobj xref trailer startxref\n777\n%%EOF\n"
         (REVISION, [776], "tail-unlisted-revision"),
         (b"2 0 obj <<>> endobj", [777], "tail-without-revision"),
         (b"%%EOF", [777], "tail-without-revision"),
+        (b"2 0 obj <<>> endobj\n%%EOF\n" + REVISION, [777], "tail-unlisted-revision"),
+        (b"%%EOF\n" + REVISION, [777], None),
         (REVISION + b"2 0 obj <<>> endobj", [777], "tail-after-last-revision"),
         (REVISION + b"\n \n", [777], None),
     ],
