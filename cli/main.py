@@ -203,7 +203,9 @@ def verify(
     *,
     anchors: Annotated[Path | None, Parameter(help="folder of trusted roots, PEM or DER")] = None,
     trust: Annotated[Path | None, Parameter(help="data or trust folder whose named sets are trusted too")] = None,
-    set: Annotated[list[str] | None, Parameter(help="only this set of it, for example neac; may be repeated")] = None,
+    set: Annotated[
+        list[str] | None, Parameter(help="only this set of it, for example neac; may be repeated", negative="")
+    ] = None,
     json: Annotated[bool, Parameter(help="one JSON object a line, for machines", negative="")] = False,
     html: Annotated[Path | None, Parameter(help="folder for one HTML report of each file, its pages drawn")] = None,
     lang: Annotated[Literal["vi", "en"] | None, Parameter(help="only this language; without it both")] = None,
@@ -219,7 +221,7 @@ def verify(
     seal_tsa: Annotated[
         str | None, Parameter(help="URL of the seal's timestamp authority", env_var="ANTIN_VERIFIER__SEAL_TSA")
     ] = None,
-    allow: Annotated[list[str] | None, Parameter(help="an inner host:port that the seal may call")] = None,
+    allow: Annotated[list[str] | None, Parameter(help="an inner host:port that the seal may call", negative="")] = None,
     etsi_xml: Annotated[Path | None, Parameter(help="folder for an ETSI TS 119 102-2 report of each file")] = None,
     engines: Annotated[
         Literal["both", "one"], Parameter(help="ask a second engine too, which may only take trust away; or not")
@@ -254,7 +256,9 @@ app.command(trust)
 Data = Annotated[Path, Parameter(help="data folder; the sets are in its folder trust/")]
 Json = Annotated[bool, Parameter(help="for machines", negative="")]
 Named = Annotated[str, Parameter(name="--set", help="name of the set, for example neac")]
-Allowed = Annotated[list[str] | None, Parameter(help="an inner host:port that may be called; may be repeated")]
+Allowed = Annotated[
+    list[str] | None, Parameter(help="an inner host:port that may be called; may be repeated", negative="")
+]
 _DATA = Path("var/serve")
 
 
@@ -301,7 +305,10 @@ def trust_add(
     ] = None,
     sha256: Annotated[
         list[str] | None,
-        Parameter(help="confirms a certificate (or the operator's, or a pinned bundle) by its digest; may be repeated"),
+        Parameter(
+            help="confirms a certificate (or the operator's, or a pinned bundle) by its digest; may be repeated",
+            negative="",
+        ),
     ] = None,
     operators: Annotated[
         Path | None, Parameter(help="certificates of the scheme operator whose signed trusted list is at the URL")

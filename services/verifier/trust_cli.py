@@ -108,6 +108,8 @@ class TrustDesk:
 
         async def act() -> int:
             place = self._place(name)
+            if not 1 <= days <= 366:
+                raise _usage(f"--days {days}", "1 to 366", "give another number")
             if place.exists():
                 raise _usage(f"a set {name} already", "a new name", "remove it first: antin trust remove --set")
             if operators is not None:

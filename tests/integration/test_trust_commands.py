@@ -246,6 +246,9 @@ async def test_plain_http_and_inner_addresses_are_refused(desk, root):
     assert "expected https" in desk.err.getvalue()
     assert await desk.does.subscribe("https://127.0.0.1:1/x.pem", "own", **asked) == FAILED
     assert await desk.does.subscribe("file:///etc/passwd", "own", **asked) == USAGE
+    assert await desk.does.subscribe("https://neac.example/x.pem", "own", days=0, **asked) == USAGE
+    assert await desk.does.subscribe("https:///", "own", **asked) in (USAGE, FAILED)
+    assert await desk.does.subscribe("https://[", "own", **asked) in (USAGE, FAILED)
     assert not desk.data.exists()
 
 

@@ -255,6 +255,9 @@ def test_a_seal_that_cannot_be_used_is_refused_at_the_start(forge, seal_files, t
     for pair in ((key, other), (junk, chain), (key, junk), (key, tmp_path / "none"), (key, None), (None, chain)):
         with pytest.raises(Malformed):
             seal_from(*pair, At(forge.now), None, None)
+    outbound = Outbound()
+    with pytest.raises(Malformed, match="http or https"):
+        seal_from(key, chain, At(forge.now), outbound, "tsa.example")
     key.chmod(0o644)
     with pytest.raises(Malformed, match="others can read"):
         seal_from(key, chain, At(forge.now), None, None)

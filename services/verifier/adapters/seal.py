@@ -8,6 +8,7 @@ only when it claims to have been made.
 from __future__ import annotations
 
 import asyncio
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from events.errors import Malformed, Refused, Unavailable
 from services.runtime.clock import Clock
-from services.runtime.outbound import Outbound
+from services.runtime.outbound import Answer, Outbound
 from services.runtime.settings import secret
 
 FIELD = "report-seal"
@@ -77,6 +78,8 @@ class Seal:
             raise _unusable(f"no certificates in {chain_file.name}", "PEM certificates") from fault
         if _spki(key.public_key()) != _spki(chain[0].public_key()):
             raise _unusable(f"a first certificate in {chain_file.name} of another key", "the key's own certificate")
+        if tsa and not re.match(r"https?://[^/\s]+", tsa):
+            raise _unusable("an address of the timestamp authority that is none", "an http or https URL")
         stamper = Stamper(outbound, tsa) if outbound is not None and tsa else None
         return cls(key, chain, clock, stamper)
 
@@ -143,14 +146,10 @@ class Stamper(TimeStamper):
 
     async def async_request_tsa_response(self, req: Any) -> Any:
         """One request. Raises Unavailable, or TimestampRequestError when the answer is none."""
-        answer = await self._outbound.call(
-            "POST",
-            self._url,
-            body=req.dump(),
-            headers={"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"},
-            timeout=_SECONDS,
-            limit=_LARGEST_TOKEN,
-        )
+        try:
+            answer = await self._call(req)
+        except ValueError as fault:
+            raise TimestampRequestError("an address that cannot be read") from fault
         try:
             if answer.status != 200:
                 raise ValueError(answer.status)
@@ -159,6 +158,16 @@ class Stamper(TimeStamper):
         except (ValueError, TypeError) as fault:
             raise TimestampRequestError("not an RFC 3161 answer") from fault
         return found
+
+    async def _call(self, req: Any) -> Answer:
+        return await self._outbound.call(
+            "POST",
+            self._url,
+            body=req.dump(),
+            headers={"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"},
+            timeout=_SECONDS,
+            limit=_LARGEST_TOKEN,
+        )
 
 
 class _Revision(IncrementalPdfFileWriter):

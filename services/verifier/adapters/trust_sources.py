@@ -29,14 +29,14 @@ async def fetch(source: Source, outbound: Outbound, now: datetime, *, known: Fet
         Refused: not what was pinned, not signed by the operator, older than what is known, or not readable.
         Unavailable: no answer in time, or one that is too large.
     """
-    url = URL(source.url)
-    if url.scheme != "https" and not (url.scheme == "http" and url.host and outbound.allows(url.host, url.port or 80)):
-        raise Refused(
-            "source-not-https",
-            found=f"{url.scheme or 'no'} address",
-            expected="https",
-            remedy="name an https address; an inner address may be plain http when --allow names it",
-        )
+    try:
+        url = URL(source.url)
+    except ValueError as fault:
+        raise _not_https("an address that cannot be read") from fault
+    if not url.host:
+        raise _not_https("an address without a host")
+    if url.scheme != "https" and not (url.scheme == "http" and outbound.allows(url.host, url.port or 80)):
+        raise _not_https(f"a {url.scheme or 'bare'} address")
     answer = await outbound.call("GET", source.url, timeout=SECONDS, limit=LARGEST)
     if answer.status != 200:
         raise Unavailable(
@@ -46,6 +46,15 @@ async def fetch(source: Source, outbound: Outbound, now: datetime, *, known: Fet
             remedy="try again later, or correct the address",
         )
     return checked(source, answer.body, now, known=known)
+
+
+def _not_https(found: str) -> Refused:
+    return Refused(
+        "source-not-https",
+        found=found,
+        expected="https",
+        remedy="name an https address; an inner address may be plain http when --allow names it",
+    )
 
 
 def checked(source: Source, body: bytes, now: datetime, *, known: Fetched | None = None) -> Fetched:
