@@ -652,6 +652,7 @@ CHANGES = {
     "signature-field-added": _t("Thêm trường chữ ký", "Signature field added"),
     "document-timestamp-added": _t("Thêm dấu thời gian của tài liệu", "Document timestamp added"),
     "validation-data-added": _t("Thêm dữ liệu kiểm tra lâu dài", "Validation data added"),
+    "validation-data-removed": _t("Bớt dữ liệu kiểm tra lâu dài", "Validation data removed"),
     "metadata": _t("Cập nhật thông tin mô tả", "Metadata updated"),
     "form-field": _t("Cập nhật trường biểu mẫu", "Form field updated"),
     "form-field-filled": _t("Điền trường biểu mẫu", "Form field filled"),

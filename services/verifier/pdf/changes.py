@@ -14,7 +14,7 @@ from services.verifier.model import LaterChange
 from services.verifier.pdf.document import Document, FieldLock, SignatureValue
 from services.verifier.pdf.equality import Pair
 from services.verifier.pdf.forms import Change, Forms, Level
-from services.verifier.pdf.syntax import Name, Ref, Value
+from services.verifier.pdf.syntax import Misformed, Name, Ref, Stream, Value
 from services.verifier.pdf.tagging import grown_only
 from services.verifier.pdf.view import (
     FREE_IN_CATALOG,
@@ -27,6 +27,8 @@ from services.verifier.pdf.view import (
     View,
 )
 
+_PACKET = (b"xmpmeta", b"xapmeta", b"rdf:RDF")
+_ENTITIES = (b"<!DOCTYPE", b"<!ENTITY")
 MOST_CHANGES = 60
 """More changes than this per signature are not listed."""
 
@@ -274,9 +276,23 @@ class Difference:
         if differing:
             yield Change("catalog", Level.NEVER, None, ", ".join(sorted(differing))[:80])
         if not self.pair.equal(old.get("DSS"), new.get("DSS"), set()):
-            yield Change("validation-data-added", Level.ALWAYS)
+            gone = self.new.get(new.get("DSS")) is None
+            yield Change("validation-data-removed" if gone else "validation-data-added", Level.ALWAYS)
         if not self.pair.equal(old.get("Metadata"), new.get("Metadata"), set()):
-            yield Change("metadata", Level.ALWAYS)
+            yield Change("metadata", Level.ALWAYS if self._is_metadata(new.get("Metadata")) else Level.NEVER)
+
+    def _is_metadata(self, raw: Value) -> bool:
+        """Whether it is an XMP packet without entities, and so nothing else to anybody (ISO 16684-1), or nothing."""
+        value = self.new.get(raw)
+        if value is None:
+            return True
+        if not isinstance(value, Stream):
+            return False
+        try:
+            data = self.new.file.decoded(value, self.new.revision).replace(b"\0", b"")
+        except Misformed:
+            return False
+        return any(mark in data for mark in _PACKET) and not any(mark in data for mark in _ENTITIES)
 
     def _information(self) -> Iterator[Change]:
         old = self.old.file.trailer(self.old.revision).get("Info")

@@ -231,6 +231,9 @@ class Forms:
             for entry in {**old.dictionary, **new.dictionary}
             if entry != "Kids" and not self._same(entry, old.dictionary, new.dictionary)
         ]
+        if self._odd_kids(pair.old, old) != self._odd_kids(pair.new, new):
+            yield self._item("form-field", Level.NEVER, pair.new, partner)
+            return
         if "AP" in differing and self._shared(key, old):
             yield self._item("appearance-shared", Level.NEVER, pair.new, partner)
             return
@@ -244,6 +247,16 @@ class Forms:
             yield from self._signature_field(key, partner, old, new, differing, value_changed)
         else:
             yield from self._plain_field(partner, old, new, differing, value_changed)
+
+    @staticmethod
+    def _odd_kids(view: View, field: Field) -> tuple[bool, int] | None:
+        """(whether `/Kids` is a list, how many in it are no dictionary), as readers may differ on such."""
+        kids = view.get(field.dictionary.get("Kids"))
+        if kids is None:
+            return None
+        return isinstance(kids, list), sum(not isinstance(view.get(kid), dict) for kid in kids) if isinstance(
+            kids, list
+        ) else 0
 
     def _shared(self, key: FieldKey, old: Field) -> bool:
         """Whether the appearance that gives way is used elsewhere too: then it is not this field's to replace."""

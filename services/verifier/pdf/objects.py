@@ -88,6 +88,7 @@ class File:
         self._values: dict[Place, Value] = {}
         self._opened: set[int] = set()
         self._ends: list[int] | None = None
+        self._trailers: dict[int, dict[str, Value]] = {}
         self._settled = False
         """Whether the sections are all read, so that an index of them may be kept."""
         self._packs: dict[int, tuple[bytes, list[tuple[int, int]]]] = {}
@@ -179,6 +180,7 @@ class File:
         self._packs.clear()
         self._opened.clear()
         self._ends = None
+        self._trailers.clear()
         self.key = None
         self._states = []
         data = self.data
@@ -227,6 +229,7 @@ class File:
             value = self.get(Ref(number, 0), revision)
             if isinstance(value, dict) and value.get("Type") == "Catalog":
                 trailer["Root"] = Ref(number, 0)
+        self._trailers.clear()
         return True
 
     def _scan(self) -> dict[int, list[int]]:
@@ -311,8 +314,15 @@ class File:
         return result
 
     def trailer(self, revision: int) -> dict[str, Value]:
-        """The trailer of a revision."""
-        return self._states[revision][0].trailer
+        """The trailer of a revision; what it must hold and does not is taken from the one before."""
+        if revision not in self._trailers:
+            own = self._states[revision][0].trailer
+            if "Root" not in own and revision:
+                before = self.trailer(revision - 1)
+                own = own | {key: before[key] for key in ("Root", "Info", "Encrypt", "ID") if key in before}
+                self.complain("trailer without Root")
+            self._trailers[revision] = own
+        return self._trailers[revision]
 
     def catalog(self, revision: int) -> Value:
         """The catalog of a revision."""
@@ -454,10 +464,14 @@ class File:
         return value
 
     def _elsewhere(self, number: int, revision: int) -> int:
-        """The last object of this number before the revision's end: its cross-reference entry is wrong."""
+        """The last object of this number in the bytes of the revision whose cross-reference entry is wrong.
+
+        Not an older one: then readers would not agree on what a later revision says.
+        """
         self.complain(f"object {number}: offset")
-        end = self._end(revision)
-        offsets = [offset for offset in self._scan().get(number, ()) if offset < end]
+        owner = self.last_written(number, revision) or 0
+        start, end = (self._end(owner - 1) if owner else 0), self._end(owner)
+        offsets = [offset for offset in self._scan().get(number, ()) if start <= offset < end]
         if not offsets:
             raise Misformed("no object")
         return offsets[-1]

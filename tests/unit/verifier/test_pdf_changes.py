@@ -331,6 +331,45 @@ def test_an_appearance_that_is_used_elsewhere_is_not_one_fields_to_replace():
     assert ("appearance-shared", 1, False) in told(after(pdf))
 
 
+PACKET = stream("<x:xmpmeta xmlns:x='adobe:ns:meta/'/>", "/Type /Metadata /Subtype /XML")
+
+
+@pytest.mark.parametrize(
+    ("value", "objects", "allowed"),
+    [
+        ("60 0 R", {60: PACKET}, True),
+        ("null", {}, True),
+        ("60 0 R", {60: stream("q 1 0 0 1 0 0 cm Q")}, False),
+        ("60 0 R", {60: stream("<!DOCTYPE x [<!ENTITY a 'b'>]><x:xmpmeta/>")}, False),
+        ("60 0 R", {60: "<< /A (xmpmeta) >>"}, False),
+        ("(xmpmeta)", {}, False),
+        ("60 0 R", {60: stream("xmpmeta", "/Filter /Unknown")}, False),
+    ],
+)
+def test_metadata_must_be_metadata(value, objects, allowed):
+    """ISO 32000-2 clause 14.3.2: an XMP packet; anything else in its place serves something else."""
+    base = contract(1)
+    base[1] = str(base[1]).replace("/Outlines", "/Metadata 81 0 R /Outlines")
+    base[81] = PACKET.replace(b"x:xmpmeta", b"y:xmpmeta")
+    changed = {1: str(base[1]).replace("81 0 R", value), **objects}
+    found = after(update(classic(base, TRAILER), changed, TRAILER))
+    assert told(found) == {("metadata", None, allowed)}
+
+
+def test_validation_data_may_be_torn_out_and_that_is_told():
+    """It lowers the level and changes nothing that is shown (ETSI EN 319 142-1 clause 6.3)."""
+    pdf = update(update(signed(1), STORED, TRAILER), {1: BASE[1]}, TRAILER)
+    found = after(pdf)
+    assert found.allowed
+    assert [one.what for one in found.changes] == ["validation-data-added", "validation-data-removed"]
+
+
+@pytest.mark.parametrize("kids", ["/Test", "[]", "[null]", "[(x)]"])
+def test_kids_that_are_none_are_a_change(kids):
+    found = after(update(signed(3), with_(12, "/T (amount)", f"/T (amount) /Kids {kids}"), TRAILER))
+    assert ("form-field", 1, False) in told(found)
+
+
 @pytest.mark.parametrize("resources", ["15 0 R", "<< /Font 15 0 R >>", "<< /XObject << /X 15 0 R >> >>"])
 def test_what_a_page_draws_with_is_content_whatever_else_it_is(resources):
     """P 3 lets annotations change; one that also serves as the page's resources would change the page."""

@@ -226,6 +226,23 @@ def test_an_entry_that_points_elsewhere_is_looked_for():
     assert document.tolerant
 
 
+def test_a_trailer_without_root_goes_on_with_the_one_before():
+    document = Document.open(update(signed(), {9: "<< /Title (x) >>"}, "/Info 9 0 R"))
+    assert look(document) == ["first"]
+    assert document.complaints == ("trailer without Root",)
+    assert len(document.xref_offsets()) == 2
+
+
+def test_a_wrong_entry_of_a_later_revision_is_not_the_older_object():
+    """Readers do not agree on an object that is not where its entry says, so it is not what was signed."""
+    pdf = update(signed(), {7: "<< /Type /Font >>"}, TRAILER)
+    pdf = pdf.replace(b"7 0 obj\n<< /Type /Font >>", b"8 0 obj\n<< /Type /Font >>")
+    document = Document.open(pdf)
+    assert document.file.get(Ref(7, 0), 1) is None
+    assert document.file.get(Ref(7, 0), 0) is not None
+    assert not changes.since(document, 0).allowed
+
+
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
