@@ -13,7 +13,7 @@ from services.verifier.validation.algorithms import CryptoFault, Scheme, scheme_
 from services.verifier.validation.certificates import Certificate, point_names, unarmoured
 from services.verifier.validation.der import ENUMERATED, INTEGER, SEQUENCE, Malformed, Node, oid, parse
 from services.verifier.validation.names import GeneralName
-from services.verifier.validation.path import Paths
+from services.verifier.validation.path import MOST_CANDIDATES, Paths
 from services.verifier.validation.statements import Rejected, Statement, is_weak, reason_name
 
 _NUMBER, _DELTA, _POINT, _AUTHORITY_KEY = oid("2.5.29.20"), oid("2.5.29.27"), oid("2.5.29.28"), oid("2.5.29.35")
@@ -162,7 +162,7 @@ class Crl:
     def _signer(self, issuer: Certificate, paths: Paths) -> Certificate:
         """The issuer, or another certificate of the list's issuer under the same anchor (RFC 5280 6.3.3 (f))."""
         reason = "crl-signature-wrong"
-        for candidate in (issuer, *paths.named(self.issuer)):
+        for candidate in (issuer, *paths.named(self.issuer)[:MOST_CANDIDATES]):
             if not names.equal(candidate.subject, self.issuer):
                 continue
             if not self._fits(candidate.spki):

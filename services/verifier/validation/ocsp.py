@@ -11,7 +11,7 @@ from services.verifier.validation import names
 from services.verifier.validation.algorithms import CryptoFault, Scheme, digest_name, digest_of, scheme_of, verifies
 from services.verifier.validation.certificates import NO_CHECK, Certificate, read_certificate
 from services.verifier.validation.der import ENUMERATED, SEQUENCE, Malformed, Node, oid, parse
-from services.verifier.validation.path import Paths
+from services.verifier.validation.path import MOST_CANDIDATES, Paths
 from services.verifier.validation.statements import Rejected, Statement, is_weak, reason_name
 
 _BASIC = oid("1.3.6.1.5.5.7.48.1.1")
@@ -126,9 +126,9 @@ class Response:
     ) -> Certificate:
         """The issuer itself, or a certificate that it issued for OCSP signing (RFC 6960 clause 4.2.2.2)."""
         reason = "responder-not-found"
-        for candidate in (issuer, *self.certificates, *paths.everybody()):
-            if not self._named(candidate):
-                continue
+        others = paths.named(self.by_name) if self.by_name is not None else paths.keyed(self.by_key or b"")
+        named = [each for each in (issuer, *self.certificates) if self._named(each)]
+        for candidate in (*named, *others[:MOST_CANDIDATES]):
             if not self._fits(candidate.spki):
                 reason = "response-signature-wrong"
                 continue
@@ -156,7 +156,6 @@ class Response:
     def _named(self, candidate: Certificate) -> bool:
         if self.by_name is not None:
             return names.equal(candidate.subject, self.by_name)
-        # RFC 6960 clause 4.2.1: the key hash is SHA-1; it only names.
         return hashlib.sha1(candidate.key_octets, usedforsecurity=False).digest() == self.by_key
 
 

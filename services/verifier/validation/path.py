@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,6 +82,7 @@ class Paths:
         self.anchors = tuple(anchors)
         self._anchor_ids = {anchor.sha256 for anchor in self.anchors}
         self._by_subject: dict[names.Key, list[Certificate]] = {}
+        self._by_key: dict[bytes, list[Certificate]] = {}
         self._known: set[bytes] = set()
         self._found: dict[tuple[bytes, datetime], Path] = {}
         self._issuers: dict[bytes, tuple[Certificate, ...]] = {}
@@ -98,6 +100,7 @@ class Paths:
         except Malformed:
             return
         self._by_subject.setdefault(subject, []).append(certificate)
+        self._by_key.clear()
         self._found.clear()
         self._issuers.clear()
 
@@ -107,6 +110,17 @@ class Paths:
             return self._by_subject.get(names.key(subject), ())
         except Malformed:
             return ()
+
+    def keyed(self, key_hash: bytes) -> Sequence[Certificate]:
+        """The candidates whose key has this SHA-1 hash, which only names them (RFC 6960 clause 4.2.1)."""
+        if not self._by_key:
+            for each in self.everybody():
+                try:
+                    octets = each.key_octets
+                except Malformed:
+                    continue
+                self._by_key.setdefault(hashlib.sha1(octets, usedforsecurity=False).digest(), []).append(each)
+        return self._by_key.get(key_hash, ())
 
     def everybody(self) -> Iterator[Certificate]:
         """All candidates."""

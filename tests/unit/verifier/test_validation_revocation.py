@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 
 from pki import DAY, NOON, Holder, issue, name, resigned, response, revocation_list
 
+from services.verifier.validation import crl, ocsp
 from services.verifier.validation.certificates import Certificate
 from services.verifier.validation.crl import Crl
 from services.verifier.validation.der import Malformed
@@ -290,6 +291,20 @@ def test_a_delta_counts_with_the_list_that_it_builds_on():
     assert status(other_base, quiet).rejected is not None
     clean_freed = status(clean, freed)
     assert (clean_freed.known, clean_freed.revoked_at) == (True, None)
+
+
+def test_a_crowd_of_namesakes_is_not_tried_for_ever(monkeypatch):
+    """A file may bring thousands of certificates of one name for thousands of responses."""
+    delegate = issue("Máy trả lời", CA, extensions=(OCSP_PURPOSE, NO_CHECK))
+    second = issue("CA", ROOT, ca=True, usages=("crl_sign",))
+    for by_key in (False, True):
+        said = response(LEAF, CA, delegate, embed=False, by_key=by_key)
+        assert status(said, others=(delegate,)).known
+        monkeypatch.setattr(ocsp, "MOST_CANDIDATES", 0)
+        assert status(said, others=(delegate,)).rejected == "responder-not-found"
+        monkeypatch.undo()
+    monkeypatch.setattr(crl, "MOST_CANDIDATES", 0)
+    assert status(revocation_list(second), others=(second,)).rejected == "crl-signature-wrong"
 
 
 # --- the moment: EN 319 102-1 clause 5.2.5 ----------------------------------------------------------------------------
