@@ -436,7 +436,8 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]
                     tries += 1
                     pause = wait.retry_after if wait.retry_after is not None else pause_before(tries)
                     if spent + pause > self._patience or delivery.topic in self._pauses:
-                        await self._park(replace(delivery, attempt=delivery.attempt + 1), wait.code)
+                        later = replace(delivery, attempt=delivery.attempt + 1)
+                        await self._park(later, wait.code, wait.retry_after)
                         return
                     spent += pause
                     await asyncio.sleep(pause)
@@ -448,11 +449,20 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]
                 # The database itself does not answer: nothing can be noted, so it waits here.
                 await asyncio.sleep(1.0)
 
-    async def _park(self, delivery: Delivery, why: str) -> None:
-        steps = list(self._pauses.items())
+    async def _park(self, delivery: Delivery, why: str, after: float | None = None) -> None:
         behind = why == "waits-behind-an-earlier-event"
-        topic, wait = steps[min(max(delivery.attempt - (1 if behind else 2), 0), len(steps) - 1)]
+        topic, wait = retry_step(self._pauses, delivery.attempt - (1 if behind else 2), after)
         await self._shelf.park(self._group, delivery, topic, wait, why)
+
+
+def retry_step(pauses: Mapping[str, float], failures: int, after: float | None) -> tuple[str, float]:
+    """The retry topic and its pause in seconds: by how often it was tried, or, where the wait says for how long
+    (`after`, seconds), the shortest that lasts so long: somebody's approval is not to be looked for in ten minutes.
+    """
+    steps = list(pauses.items())
+    if after is not None:
+        return next((step for step in steps if step[1] >= after), steps[-1])
+    return steps[min(max(failures, 0), len(steps) - 1)]
 
 
 def _silent(fault: BaseException) -> Unavailable:
