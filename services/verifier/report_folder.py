@@ -53,7 +53,9 @@ class ReportFolder:
         if report.size:
             pictures = await self._sandbox.draw(Path(report.file), states(report))
         place = self.folder / self._free(Path(report.file).stem or "report")
-        text = page.html(report, pictures=pictures, language=self._lang)
+        # The page may be handed on: the folders of this machine are nobody's business.
+        named = report.model_copy(update={"file": Path(report.file).name})
+        text = page.html(named, pictures=pictures, language=self._lang)
         try:
             await asyncio.to_thread(place.write_text, text, encoding="utf-8")
         except OSError as fault:

@@ -151,6 +151,7 @@ async def test_a_report_of_each_file_is_kept_and_needs_no_other_file(files, tmp_
     assert sorted(each.name for each in kept.iterdir()) == ["good.html", "not-a-pdf.html", "tail.html"]
     page = (kept / "good.html").read_text(encoding="utf-8")
     assert '<html lang="en">' in page
+    assert str(files) not in page, "the folders of this machine are nobody's business"
     assert 'src="data:image/webp;base64,' in page
     assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import|<script", page)
     assert "cannot be drawn" in (kept / "not-a-pdf.html").read_text(encoding="utf-8")

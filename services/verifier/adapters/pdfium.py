@@ -24,7 +24,7 @@ CHANGED = 8
 """Changed pages that are shown, over all steps."""
 FRAMES = 12
 """Frames on a page; more are merged into one."""
-PART = (500, 300)
+PART = (600, 300)
 """Width and height, in thousandths of the page, of the most that is shown enlarged."""
 SECONDS = 8.0
 """Drawing begins no further page after that."""
@@ -165,7 +165,7 @@ def _closer(
 
 
 def _part(frames: Sequence[Frame]) -> Frame | None:
-    """Half of the page's width and a strip of its height around all frames; none when they need more than that."""
+    """A good half of the page's width and a strip of its height around all frames; none when they need more."""
     if not frames:
         return None
     left, top = min(frame.left for frame in frames), min(frame.top for frame in frames)
