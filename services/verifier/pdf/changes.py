@@ -95,7 +95,9 @@ def _compare(document: Document, signed: int, rules: Rules) -> Comparison:
     latest = document.latest
     steps = [(revision, _difference(document, revision - 1, revision)) for revision in range(signed + 1, latest + 1)]
     whole = _difference(document, signed, latest) if signed < latest else ()
-    reasons = {_key(change): rules.refuse(change) for change in whole}
+    reasons: dict[_Key, str | None] = {}
+    for change in whole:  # what reads the same may happen twice, and one of them be refused
+        reasons[_key(change)] = reasons.get(_key(change)) or rules.refuse(change)
     found: dict[tuple[int, _Key], LaterChange] = {}
     why = next((reason for reason in reasons.values() if reason is not None), None)
     told: set[_Key] = set()
@@ -107,7 +109,8 @@ def _compare(document: Document, signed: int, rules: Rules) -> Comparison:
             if key not in reasons and change.what in _LASTING:
                 reason = rules.refuse(change)
                 why = why or reason
-            found[(revision, key)] = _told(revision, change, reason)
+            if (revision, key) not in found or reason is not None:
+                found[(revision, key)] = _told(revision, change, reason)
     for change in whole:
         key = _key(change)
         if key not in told:

@@ -85,7 +85,7 @@ class File:
         self.key: Key | None = None
         self.encrypt_number: int | None = None
         self.shift = max(data.find(b"%PDF-", 0, 1024), 0)
-        self._values: dict[Place, Value] = {}
+        self._values: dict[tuple[Place, int], Value] = {}
         self._opened: set[int] = set()
         self._ends: list[int] | None = None
         self._trailers: dict[int, dict[str, Value]] = {}
@@ -95,7 +95,7 @@ class File:
         self._found: dict[int, list[int]] | None = None
         self._states: list[list[Section]] = []
         self._places: dict[tuple[int, int], Place | None] = {}
-        self.links: dict[Place, tuple[int, ...]] = {}
+        self.links: dict[tuple[Place, int], tuple[int, ...]] = {}
         """The numbers to which the object at a place refers, where somebody asked."""
         try:
             self._states = self._grouped(self._chain())
@@ -422,9 +422,10 @@ class File:
 
     def at(self, place: Place, number: int, revision: int) -> Value:
         """The object at a place."""
-        if place in self._values:
-            return self._values[place]
-        self._values[place] = None  # an object that needs itself is null
+        key = (place, number)  # two entries may point to one place: each is read for its own number
+        if key in self._values:
+            return self._values[key]
+        self._values[key] = None  # an object that needs itself is null
         try:
             value = (
                 self._packed(place, number, revision)
@@ -434,7 +435,7 @@ class File:
         except Misformed as fault:
             self.complain(f"object {number}: {fault}")
             value = None
-        self._values[place] = value
+        self._values[key] = value
         return value
 
     def _plain(self, offset: int, number: int, revision: int) -> Value:

@@ -193,10 +193,10 @@ class View:
         place = self.place(number)
         if place is None:
             return ()
-        known = self.file.links
-        if place not in known:
-            known[place] = tuple(references_in(self.file.at(place, number, self.revision)))
-        return known[place]
+        known, key = self.file.links, (place, number)
+        if key not in known:
+            known[key] = tuple(references_in(self.file.at(place, number, self.revision)))
+        return known[key]
 
     @cached_property
     def bearers(self) -> frozenset[int]:

@@ -317,6 +317,25 @@ def test_an_object_is_not_defined_by_bytes_after_its_revision():
     assert document.file.get(Ref(90, 0), document.latest) is None
 
 
+@pytest.mark.parametrize("number", [6, 90])
+def test_an_entry_that_points_to_anothers_place_changes_nothing_of_that_other(number):
+    """Xref hijack: the later section names the offset of a signed object for another number."""
+    base = signed(3)
+    evil = update(base, {9: "<< /Title (x) >>"}, TRAILER)
+    at = base.index(b"\n1 0 obj") + 1
+    entry = b"9 1\n%010d 00000 n\r\n" % (evil.index(b"9 0 obj", len(base)))
+    assert entry in evil
+    evil = evil.replace(entry, b"%d 1\n%010d 00000 n\r\n" % (number, at))
+    document = Document.open(evil)
+    from services.verifier.pdf.syntax import Ref
+
+    assert document.file.get(Ref(number, 0), 1) is None
+    assert document.file.get(Ref(1, 0), 1) is document.file.get(Ref(1, 0), 0)
+    assert document.file.get(Ref(1, 0), 0)["Type"] == "Catalog"
+    found = changes.since(document, 0)
+    assert found.allowed is (number != 6)
+
+
 def test_an_appearance_that_is_used_elsewhere_is_not_one_fields_to_replace():
     """SSA: the appearance that gives way also stands in the page, where another meaning could be given to it."""
     objects = contract()
@@ -353,6 +372,9 @@ def test_metadata_must_be_metadata(value, objects, allowed):
     base[81] = PACKET.replace(b"x:xmpmeta", b"y:xmpmeta")
     changed = {1: str(base[1]).replace("81 0 R", value), **objects}
     found = after(update(classic(base, TRAILER), changed, TRAILER))
+    assert told(found) == {("metadata", None, allowed)}
+    # A change of Info, which reads the same and is allowed, does not cover it.
+    found = after(update(classic(base, TRAILER), changed | {9: "<< /Title (Other) >>"}, TRAILER))
     assert told(found) == {("metadata", None, allowed)}
 
 
