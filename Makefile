@@ -9,7 +9,7 @@ BUS ?= local
 N ?= 100000
 SEED ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-opinions agreement demo serve check test test-real kafka postgres s3 regen lock fuzz bench bench-crash bench-line bench-batch bench-verify clean prerequisites
+.PHONY: help setup setup-dev setup-opinions agreement demo serve check test test-real kafka postgres s3 regen lock fuzz bench bench-crash bench-line bench-sign bench-batch bench-verify clean prerequisites
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -91,6 +91,9 @@ setup-opinions: setup ## endesive too, for a third opinion on signature values (
 
 agreement: setup-dev ## the engines held against each other over the corpus: docs/agreement.md
 	@$(BIN)/python -m tools.agreement --write
+
+bench-sign: setup-dev ## one signature beside eight other signers and the floor, every kind of key and level: var/bench/sign.json
+	@$(BIN)/python -m bench.sign
 
 lock: setup-dev ## pin requirements/*.in anew
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --generate-hashes --universal --python-version 3.11 requirements/run.in -o requirements/run.lock

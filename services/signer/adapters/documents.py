@@ -265,6 +265,25 @@ def flag_signatures(writer: Revision) -> None:
         writer.update_container(form)
 
 
+def certify(writer: Revision, signature: generic.IndirectObject) -> None:
+    """Say in the catalog that this signature certifies the document (ISO 32000-2 clause 12.8.4).
+
+    Raises:
+        Refused: it is signed already: only the first signature certifies (clause 12.8.2.2).
+    """
+    signed = [name for name, value, _ in enumerate_sig_fields(writer) if value is not None]
+    if len(signed) > 1 or "/Perms" in writer.root:
+        raise Refused(
+            "certification-not-first",
+            found="a document that is signed or certified already",
+            expected="one without signatures: only the first may certify",
+            remedy="sign without certifying",
+            status=409,
+        )
+    writer.root[pdf_name("/Perms")] = generic.DictionaryObject({pdf_name("/DocMDP"): signature})
+    writer.update_root()
+
+
 def damaged(found: str) -> Refused:
     """The refusal of a file that cannot be extended."""
     return Refused(

@@ -19,9 +19,10 @@ from asn1crypto import x509 as asn1_x509
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.form_tools import get_single_field_annot
 from pyhanko.pdf_utils.generic import pdf_name
-from pyhanko.sign.fields import SigSeedSubFilter
+from pyhanko.sign.fields import FieldMDPSpec, MDPPerm, SigSeedSubFilter
 from pyhanko.sign.general import SigningError
 from pyhanko.sign.signers import Signer
+from pyhanko.sign.signers.cms_embedder import docmdp_reference_dictionary, fieldmdp_reference_dictionary
 from pyhanko.sign.signers.pdf_byterange import (
     DocumentTimestamp,
     PdfSignedData,
@@ -278,7 +279,18 @@ def _prepare_signature(pdf: bytes, order: SigningOrder, room: int) -> _Open:
     signature = SignatureObject(
         timestamp=order.signed_at, subfilter=SigSeedSubFilter.PADES, reason=order.reason, bytes_reserved=room
     )
-    return _write(writer, field, signature)
+    lock = look(field, "/Lock")
+    references = [docmdp_reference_dictionary(MDPPerm(order.certify))] if order.certify is not None else []
+    if isinstance(lock, generic.DictionaryObject):
+        said = FieldMDPSpec.from_pdf_object(lock)
+        reference = fieldmdp_reference_dictionary(said, data_ref=writer.root_ref)
+        if "/P" in lock:
+            # Where a lock also restricts the document, its P goes along, as Acrobat writes it.
+            reference["/TransformParams"][pdf_name("/P")] = lock["/P"]
+        references.append(reference)
+    if references:
+        signature[pdf_name("/Reference")] = generic.ArrayObject(references)
+    return _write(writer, field, signature, certifies=order.certify is not None)
 
 
 def _place(writer: documents.Revision, order: SigningOrder, pages: list[Page]) -> tuple[int, Box] | None:
@@ -359,9 +371,14 @@ def _stamp(
         del widget["/AS"]
 
 
-def _write(writer: documents.Revision, field: generic.DictionaryObject, value: PdfSignedData) -> _Open:
+def _write(
+    writer: documents.Revision, field: generic.DictionaryObject, value: PdfSignedData, *, certifies: bool = False
+) -> _Open:
     """Put the value into the field and write the revision with a hole for `/Contents`."""
-    field[pdf_name("/V")] = writer.add_object(value)
+    held = writer.add_object(value)
+    field[pdf_name("/V")] = held
+    if certifies:
+        documents.certify(writer, held)
     filling = value.fill(writer, "sha256")
     prepared, output = next(filling)
     return _Open(output, prepared)

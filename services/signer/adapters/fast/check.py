@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import NoReturn
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -24,7 +25,7 @@ from services.signer.adapters.fast.syntax import (
     Declined,
     Dictionary,
     Octets,
-    Ref,
+    dictionary_at,
     integer,
     items,
     name_of,
@@ -66,7 +67,7 @@ def check(
         file = File.open(output)
         catalog = Catalog.of(file)
         fields = _fields(file, catalog)
-        signature = _read(file, base, fields.get(field) or _missing())
+        signature = _read(file, base, fields[field] if field in fields else _missing())
         if signature.begins < base.size:
             raise _not_ours("a signature within the input", "one after it")
         token = _check_signature(signature, certificate, algorithm)
@@ -79,7 +80,7 @@ def check(
             _check_store(file, catalog, signature)
             end = file.size
         if level is BaselineLevel.LTA:
-            closing = _read(file, base, list(fields.values())[-1])
+            closing = _read(file, base, fields[next(reversed(fields))])
             if closing.said.get(b"/SubFilter") != b"/ETSI.RFC3161":
                 raise _not_ours("no document timestamp at the end", "one (PAdES-BASELINE-LTA)")
             _check_imprint(closing.contents, closing.digest)
@@ -90,30 +91,30 @@ def check(
         raise _not_ours(f"output that cannot be read back ({type(fault).__name__})", "a sound PDF") from fault
 
 
-def _fields(file: File, catalog: Catalog) -> dict[str, Ref]:
+def _fields(file: File, catalog: Catalog) -> dict[str, Dictionary]:
     """The fields at the top of the form, in their order."""
     form = file.dictionary(catalog.content.get(b"/AcroForm"))
-    found: dict[str, Ref] = {}
+    found: dict[str, Dictionary] = {}
     for item in file.array(form.get(b"/Fields")) if form is not None else []:
         ref = reference(item)
-        told = Dictionary.parse(file.value(ref)).get(b"/T") if ref is not None else None
+        field = file.read(ref) if ref is not None else None
+        told = field.get(b"/T") if field is not None else None
         name = name_of(file.follow(told) or b"") if told is not None else None
-        if ref is None or name is None or name in found:
+        if field is None or name is None or name in found:
             raise _not_ours("fields that cannot be told apart", "each with a name of its own")
-        found[name] = ref
+        found[name] = field
     return found
 
 
-def _read(file: File, base: Passed, field: Ref) -> _Signature:
+def _read(file: File, base: Passed, field: Dictionary) -> _Signature:
     """The field's signature; its ranges cover all but `/Contents`, from the first octet on."""
-    value = reference(Dictionary.parse(file.value(field)).get(b"/V")) or _missing()
-    text, end = file.at(value)
-    said = Dictionary.parse(text)
-    begins = end - len(text)
+    data, begins = file.at(reference(field.get(b"/V")) or _missing())
+    said, ends = dictionary_at(data, begins)
+    begins = ends - len(said.text)
     told = [integer(one) for one in items(said.get(b"/ByteRange") or b"")]
     start, stop = said.spans.get(b"/Contents", (0, 0))
     start, stop = begins + start, begins + stop
-    if not end or len(told) != 4 or told[:3] != [0, start, stop]:
+    if data is not file.data or len(told) != 4 or told[:3] != [0, start, stop]:
         raise _not_ours("byte ranges that do not leave out /Contents alone", "ranges over everything but /Contents")
     length = told[3] or 0
     hole = file.data[start:stop]
@@ -220,7 +221,7 @@ def _check_imprint(token: bytes, digest: bytes) -> None:
 def _check_store(file: File, catalog: Catalog, signature: _Signature) -> None:
     """A store written after the signature has an entry for it, and status material (EN 319 142-1 clause 5.4)."""
     store = reference(catalog.content.get(b"/DSS"))
-    held = Dictionary.parse(file.value(store)) if store is not None else None
+    held = file.read(store) if store is not None else None
     entries = file.dictionary(held.get(b"/VRI")) if held is not None else None
     entry = file.dictionary(entries.get(b"/" + vri_key(signature.contents))) if entries is not None else None
     if (
@@ -234,7 +235,7 @@ def _check_store(file: File, catalog: Catalog, signature: _Signature) -> None:
         raise _not_ours("no validation data for this signature", "a DSS with it after it (PAdES-BASELINE-LT)")
 
 
-def _missing() -> Ref:
+def _missing() -> NoReturn:
     raise _not_ours("no signature in the slot's field", "one")
 
 

@@ -39,7 +39,7 @@ class Catalog:
         Raises:
             Declined: it cannot be read.
         """
-        return cls(file, file.root, Dictionary.parse(file.value(file.root)))
+        return cls(file, file.root, file.read(file.root))
 
     def put(self, key: bytes, value: bytes) -> None:
         """Change or add an entry."""
@@ -80,7 +80,7 @@ class Form:
             ref = reference(item)
             if ref is None:
                 raise Declined("a form field that is no object of its own")
-            told = Dictionary.parse(file.value(ref)).get(b"/T")
+            told = file.read(ref).get(b"/T")
             if told is None:
                 raise Declined("a form field without a name")
             name = name_of(file.follow(told) or b"")

@@ -17,11 +17,26 @@ INHERITED = (b"/MediaBox", b"/CropBox", b"/Rotate")
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A page: where it is, what it holds, what it inherits, and how it is displayed."""
+    """A page: where it is, what it holds, what it inherits."""
 
     ref: Ref
     content: Dictionary
-    page: Page
+    inherited: dict[bytes, bytes]
+
+    def page(self, file: File) -> Page:
+        """How it is displayed.
+
+        Raises:
+            Declined: a reference that leads nowhere.
+        """
+        return Page.of(
+            self.ref.number,
+            self.ref.generation,
+            media=numbers(file, self.inherited.get(b"/MediaBox")),
+            crop=numbers(file, self.inherited.get(b"/CropBox")),
+            rotate=number(file.follow(self.inherited.get(b"/Rotate"))),
+            unit=number(file.follow(self.content.get(b"/UserUnit"))),
+        )
 
     def taken(self, file: File) -> list[Box]:
         """Where the page shows annotations already, as displayed.
@@ -30,10 +45,11 @@ class Leaf:
             Declined: an annotation that cannot be read.
         """
         boxes = []
+        page = self.page(file)
         for item in file.array(self.content.get(b"/Annots")):
             annotation = file.dictionary(item)
             if annotation is not None:
-                box = self.page.displayed(numbers(file, annotation.get(b"/Rect")))
+                box = page.displayed(numbers(file, annotation.get(b"/Rect")))
                 if box is not None:
                     boxes.append(box)
         return boxes
@@ -68,28 +84,14 @@ def leaves(file: File, catalog: Dictionary, *, backwards: bool) -> Iterator[Leaf
         if depth > DEEPEST or ref.number in seen or len(seen) > 2 * MOST_PAGES:
             raise Declined("a page tree that is a loop, too deep or too large")
         seen.add(ref.number)
-        node = file.dictionary(bytes(ref))
-        if node is None:
-            raise Declined("a page tree with a hole")
+        node = file.read(ref)
         here = above | {key: value for key in INHERITED if (value := node.get(key)) is not None}
         kids = node.get(b"/Kids")
         if kids is None:
-            yield _leaf(file, ref, node, here)
+            yield Leaf(ref, node, here)
             continue
         below = [reference(one) for one in file.array(kids)]
         waiting.extend((one, here, depth + 1) for one in (below if backwards else reversed(below)) if one is not None)
-
-
-def _leaf(file: File, ref: Ref, node: Dictionary, inherited: dict[bytes, bytes]) -> Leaf:
-    page = Page.of(
-        ref.number,
-        ref.generation,
-        media=numbers(file, inherited.get(b"/MediaBox")),
-        crop=numbers(file, inherited.get(b"/CropBox")),
-        rotate=number(file.follow(inherited.get(b"/Rotate"))),
-        unit=number(file.follow(node.get(b"/UserUnit"))),
-    )
-    return Leaf(ref, node, page)
 
 
 def page_number(file: File, catalog: Dictionary, wanted: int) -> Leaf | int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from services.signer.adapters.fast.syntax import (
@@ -117,17 +118,20 @@ class File:
 
     data: Octets
     size: int
-    sections: list[Section]
     xref: int
+    sections: list[Section] = field(default_factory=list)
+    """Those read so far, the newest first."""
     written: dict[int, bytes] = field(default_factory=dict)
+    _next: int | None = None
+    _seen: set[int] = field(default_factory=set)
     _packed: dict[int, tuple[dict[int, int], bytes]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, data: Octets) -> File:
-        """Read the chain of cross-reference sections; no object is looked at.
+        """Read the newest cross-reference section; older ones and objects are read when they are asked for.
 
         Raises:
-            Declined: not a plain PDF: encrypted, octets before its header or after its end, a broken chain.
+            Declined: not a plain PDF: encrypted, octets before its header or after its end, a broken section.
         """
         size = len(data)
         if data[:5] != b"%PDF-":
@@ -135,25 +139,33 @@ class File:
         tail = _TAIL.search(data[max(0, size - 2_048) :])
         if tail is None:
             raise Declined("no startxref at the end")
-        start = int(tail[1])
-        file = cls(data, size, [], start)
-        seen: set[int] = set()
-        waiting: int | None = start
-        while waiting is not None:
-            if waiting in seen or len(seen) >= MOST_SECTIONS:
-                raise Declined("a chain of cross-references that is a loop or too long")
-            seen.add(waiting)
-            section = _section(data, waiting, size)
-            file.sections.append(section)
-            previous = section.trailer.get(b"/Prev")
-            waiting = integer(previous)
-            if previous is not None and waiting is None:
-                raise Declined("a previous section that is not told by an integer")
-        if file.beyond > MOST_OBJECTS:
-            raise Declined("too many objects")
-        if any(section.trailer.get(b"/Encrypt") is not None for section in file.sections):
-            raise Declined("encrypted")
+        file = cls(data, size, int(tail[1]), _next=int(tail[1]))
+        file._older()
         return file
+
+    def _older(self) -> bool:
+        """Read one more section of the chain; whether there was one."""
+        here = self._next
+        if here is None:
+            return False
+        if here in self._seen or len(self._seen) >= MOST_SECTIONS:
+            raise Declined("a chain of cross-references that is a loop or too long")
+        self._seen.add(here)
+        section = _section(self.data, here, self.size)
+        if section.trailer.get(b"/Encrypt") is not None:
+            raise Declined("encrypted")
+        self.sections.append(section)
+        previous = section.trailer.get(b"/Prev")
+        self._next = integer(previous)
+        if previous is not None and self._next is None:
+            raise Declined("a previous section that is not told by an integer")
+        return True
+
+    def _all_sections(self) -> Iterator[Section]:
+        place = 0
+        while place < len(self.sections) or self._older():
+            yield self.sections[place]
+            place += 1
 
     @property
     def trailer(self) -> Dictionary:
@@ -174,9 +186,16 @@ class File:
 
     @property
     def beyond(self) -> int:
-        """The first object number that nothing in the file uses, whatever its /Size says."""
+        """The first object number that nothing in the file uses, whatever its /Size says; reads the whole chain.
+
+        Raises:
+            Declined: a broken chain, or too many objects.
+        """
         said = integer(self.trailer.get(b"/Size")) or 0
-        return max(said, *(section.beyond for section in self.sections))
+        found = max(said, *(section.beyond for section in self._all_sections()))
+        if found > MOST_OBJECTS:
+            raise Declined("too many objects")
+        return found
 
     def where(self, wanted: Ref) -> Place:
         """Where an object stands in the file.
@@ -184,7 +203,7 @@ class File:
         Raises:
             Declined: nowhere.
         """
-        for section in self.sections:
+        for section in self._all_sections():
             spoken, place = section.find(self.data, wanted.number)
             if spoken:
                 if place is None or place.generation != wanted.generation:
@@ -192,19 +211,22 @@ class File:
                 return place
         raise Declined("a reference to an object that is not there")
 
-    def at(self, wanted: Ref) -> tuple[bytes, int]:
-        """An object's text as it stands in the file, and the octet at which its value ends (0 within a stream).
+    def at(self, wanted: Ref) -> tuple[Octets, int]:
+        """The octets among which an object's value begins, and where in them: the file's, or an object stream's.
 
         Raises:
             Declined: it is not where the cross-reference says.
         """
+        fresh = self.written.get(wanted.number)
+        if fresh is not None:
+            return fresh, 0
         place = self.where(wanted)
         if place.within is not None:
-            return self._in_stream(place, wanted.number), 0
+            return self._in_stream(place, wanted.number)
         head = _HEAD.match(self.data, place.offset, min(self.size, place.offset + 60))
         if head is None or int(head[1]) != wanted.number or int(head[2]) != wanted.generation:
             raise Declined("an object that is not where the cross-reference says")
-        return value_at(self.data, head.end())
+        return self.data, head.end()
 
     def value(self, wanted: Ref) -> bytes:
         """An object's text, as written since or as it stands in the file.
@@ -212,8 +234,7 @@ class File:
         Raises:
             Declined: it is not where the cross-reference says.
         """
-        found = self.written.get(wanted.number)
-        return found if found is not None else self.at(wanted)[0]
+        return value_at(*self.at(wanted))[0]
 
     def follow(self, text: bytes | None) -> bytes | None:
         """The text, or what it refers to; none for null.
@@ -234,8 +255,18 @@ class File:
         Raises:
             Declined: it is something else.
         """
-        found = self.follow(text)
-        return None if found is None else Dictionary.parse(found)
+        if text is None or text == b"null":
+            return None
+        ref = reference(text)
+        return Dictionary.parse(text) if ref is None else self.read(ref)
+
+    def read(self, wanted: Ref) -> Dictionary:
+        """The dictionary that an object is, or that its stream has.
+
+        Raises:
+            Declined: it is something else.
+        """
+        return dictionary_at(*self.at(wanted))[0]
 
     def array(self, text: bytes | None) -> list[bytes]:
         """The items of the array that the text is or refers to; empty for null.
@@ -252,31 +283,26 @@ class File:
         Raises:
             Declined: not a stream, another filter, or too long.
         """
-        fresh = self.written.get(wanted.number)
-        if fresh is not None:
-            said, end = dictionary_at(fresh, 0)
-            return _stream(fresh, said, end, len(fresh))
-        text, end = self.at(wanted)
-        if not end:
-            raise Declined("a stream within a stream")
-        return _stream(self.data, Dictionary.parse(text), end, self.size)
+        data, begins = self.at(wanted)
+        said, end = dictionary_at(data, begins)
+        return _stream(data, said, end, len(data))
 
-    def _in_stream(self, place: Place, wanted: int) -> bytes:
+    def _in_stream(self, place: Place, wanted: int) -> tuple[bytes, int]:
         assert place.within is not None  # noqa: S101 - the caller looked
         if place.within not in self._packed:
             self._packed[place.within] = self._unpack(Ref(place.within))
         offsets, body = self._packed[place.within]
         if wanted not in offsets:
             raise Declined("an object stream without the object")
-        return value_at(body, offsets[wanted])[0]
+        return body, offsets[wanted]
 
     def _unpack(self, wanted: Ref) -> tuple[dict[int, int], bytes]:
         if self.where(wanted).within is not None:
             raise Declined("an object stream within another")
-        text, end = self.at(wanted)
-        said = Dictionary.parse(text)
+        data, begins = self.at(wanted)
+        said, end = dictionary_at(data, begins)
         count, first = integer(said.get(b"/N")), integer(said.get(b"/First"))
-        body = _stream(self.data, said, end, self.size)
+        body = _stream(data, said, end, len(data))
         if count is None or first is None or not 0 <= first <= len(body) or not 0 <= count <= first:
             raise Declined("an object stream that does not say what it holds")
         pairs = body[:first].split()

@@ -27,8 +27,9 @@ _SKIP = rb"[" + _WHITE + rb"]*(?:%[^\r\n]*[" + _WHITE + rb"]+)*"
 _STRING = rb"\([^()\\]*(?:\\.[^()\\]*)*\)"
 _SIMPLE = (
     rb"[0-9]{1,10}[" + _WHITE + rb"]+[0-9]{1,5}[" + _WHITE + rb"]+R(?!" + _PLAIN + rb")"
-    rb"|/" + _PLAIN + rb"*|" + _PLAIN + rb"+|<[0-9A-Fa-f" + _WHITE + rb"]*>|" + _STRING
+    rb"|/" + _PLAIN + rb"*|" + _PLAIN + rb"+|" + _STRING + rb"|\[[^\[\]<>()%]*\]|<<[^\[\]<>()%]*>>"
 )
+"""Values whose end one expression finds; not hexadecimal strings, which may be long, nor nested values."""
 _ENTRY = re.compile(_SKIP + rb"(/" + _PLAIN + rb"*)" + _SKIP + rb"(?:(" + _SIMPLE + rb")|(?=[<\[(]))", re.DOTALL)
 _ITEM = re.compile(_SKIP + rb"(?:(" + _SIMPLE + rb")|(?=[<\[(\]]))", re.DOTALL)
 _VALUE = re.compile(_SKIP + rb"(?:(" + _SIMPLE + rb")|(?=[<\[(]))", re.DOTALL)
@@ -104,38 +105,42 @@ def dictionary_at(data: Octets, at: int) -> tuple[Dictionary, int]:
     opened = _OPEN.match(data, at)
     if opened is None:
         raise Declined("no dictionary where one is expected")
-    start = opened.end() - 2
     place = opened.end()
+    start = place - 2
     spans: dict[bytes, tuple[int, int]] = {}
-    while True:
-        entry = _ENTRY.match(data, place)
-        if entry is None:
-            break
-        key = entry.group(1)
+    match = _ENTRY.match
+    while (entry := match(data, place)) is not None:
+        value, place = entry.span(2)
+        if value < 0:
+            value = entry.end()
+            place = end_of(data, value)
+        key = entry[1]
         if key in spans or b"#" in key:
             raise Declined("a dictionary with a key twice, or an escaped key")
-        value = entry.start(2)
-        if value < 0:
-            value, place = entry.end(), end_of(data, entry.end())
-        else:
-            place = entry.end(2)
         if place - start > LONGEST:
             raise Declined("a dictionary that is too long")
         spans[key] = (value - start, place - start)
     closed = _CLOSE.match(data, place)
     if closed is None:
         raise Declined("a dictionary that does not end")
-    return Dictionary(data[start : closed.end()], spans), closed.end()
+    place = closed.end()
+    return Dictionary(data[start:place], spans), place
 
 
 def end_of(data: Octets, at: int) -> int:
-    """Where the dictionary, array or string with nested parentheses that begins at `at` ends.
+    """Where the dictionary, array, hexadecimal string or string with nested parentheses that begins at `at` ends.
 
     Raises:
         Declined: it does not.
     """
-    if data[at : at + 1] == b"(":
+    begins = data[at : at + 2]
+    if begins[:1] == b"(":
         return _end_of_string(data, at)
+    if begins[:1] == b"<" and begins != b"<<":
+        place = data.find(b">", at, at + LONGEST)
+        if place < 0:
+            raise Declined("a string that does not end")
+        return place + 1
     depth: list[bytes] = []
     place = at
     while place - at <= LONGEST:

@@ -176,7 +176,7 @@ class FastWriter:
         return SignedRevision(output, digest, order.field, order.level, order.signed_at, WrittenBy.FAST)
 
     async def sign_file(self, source: Path, target: Path, order: SigningOrder, evidence: Evidence) -> SignedFile:
-        """Sign a file of any size into another at constant memory: one pass copies and hashes.
+        """Sign a file of any size into another at constant memory: it is copied, and the copy is hashed once.
 
         `target` must not exist; it appears only when it is whole and was checked. It is not synced to disk.
 
@@ -193,7 +193,7 @@ class FastWriter:
             def finish() -> None:
                 _write_all(copy, draft.added)
                 with draft_path.open("rb") as written, mmap.mmap(written.fileno(), 0, access=mmap.ACCESS_READ) as view:
-                    # What precedes went from one buffer to the hash and to the file; its end is read back.
+                    # What precedes was hashed as it stands in this file; its end is compared.
                     if len(view) != draft.all.size or view[base.size :] != draft.added:
                         raise RuntimeError("the file is not what was written")
                     self._check(view, draft, order)
@@ -351,7 +351,7 @@ def _date(order: SigningOrder) -> bytes:
 
 def _only_the_first_certifies(file: File, form: Form) -> None:
     for ref in form.fields:
-        field = Dictionary.parse(file.value(ref))
+        field = file.read(ref)
         if field.get(b"/FT") == b"/Sig" and field.get(b"/V") is not None:
             raise Declined("a certification after another signature")
 
@@ -361,7 +361,7 @@ def _fill_field(
 ) -> Dictionary | None:
     """Put the signature into an empty field of the file; the field's lock, if it has one."""
     file = revision.file
-    field = Dictionary.parse(file.value(held))
+    field = file.read(held)
     if field.get(b"/FT") != b"/Sig" or b"/V" in field.spans or b"/Kids" in field.spans or b"/SV" in field.spans:
         raise Declined("a field that is signed, has seed values or is no plain signature field")
     if order.certify is not None:
@@ -398,12 +398,14 @@ def _place(file: File, catalog: Catalog, order: SigningOrder) -> tuple[Leaf, tup
         def sizes() -> Iterator[tuple[float, float]]:
             for leaf in leaves(file, catalog.content, backwards=True):
                 looked.append(leaf)
-                yield leaf.page.size
+                yield leaf.page(file).size
 
         found = default_place(order.index, sizes(), lambda back: looked[back].taken(file))
         if not looked:
             raise Declined("no pages")
-        return (looked[0], NOWHERE) if found is None else (looked[found[0]], looked[found[0]].page.place(found[1]))
+        return (
+            (looked[0], NOWHERE) if found is None else (looked[found[0]], looked[found[0]].page(file).place(found[1]))
+        )
     here = pages.page_number(file, catalog.content, order.placement.page)
     if isinstance(here, int):
         raise Refused(
@@ -412,7 +414,7 @@ def _place(file: File, catalog: Catalog, order: SigningOrder) -> tuple[Leaf, tup
             expected=f"one of the {here} pages",
             remedy="place the signature on a page of the document",
         )
-    box: Box = within(order.placement, *here.page.size)
+    box: Box = within(order.placement, *here.page(file).size)
     if any(box.overlaps(other) for other in here.taken(file)):
         raise Refused(
             "placement-taken",
@@ -420,7 +422,7 @@ def _place(file: File, catalog: Catalog, order: SigningOrder) -> tuple[Leaf, tup
             expected="a free place: a stamp that covers something makes validators suspicious",
             remedy="place the signature elsewhere",
         )
-    return here, here.page.place(box)
+    return here, here.page(file).place(box)
 
 
 def _stamp(revision: Revision, leaf: Leaf, rect: tuple[float, float, float, float], order: SigningOrder) -> Ref | None:
@@ -429,9 +431,10 @@ def _stamp(revision: Revision, leaf: Leaf, rect: tuple[float, float, float, floa
     from services.signer.adapters.fast import stamp  # fonts are read only where something is drawn
 
     wide, high = abs(rect[2] - rect[0]), abs(rect[3] - rect[1])
-    if leaf.page.rotation in (90, 270):
+    page = leaf.page(revision.file)
+    if page.rotation in (90, 270):
         wide, high = high, wide
-    return stamp.draw(revision, order, wide * leaf.page.unit, high * leaf.page.unit, leaf.page.matrix)
+    return stamp.draw(revision, order, wide * page.unit, high * page.unit, page.matrix)
 
 
 def _add_store(draft: Draft, contents: bytes, evidence: Evidence) -> None:
@@ -464,7 +467,7 @@ def _files(source: Path, draft: Path) -> Iterator[tuple[mmap.mmap, int]]:
     """The source mapped for reading, the draft open for writing; the draft's name is gone afterwards."""
     try:
         with source.open("rb") as read, mmap.mmap(read.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            copy = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            copy = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             try:
                 yield data, copy
             finally:
@@ -480,18 +483,24 @@ def _files(source: Path, draft: Path) -> Iterator[tuple[mmap.mmap, int]]:
 
 
 def _copied(source: Path, copy: int) -> Passed:
-    """Copy the source; what went by."""
-    passed = Passed()
-    buffer = bytearray(CHUNK)
-    view = memoryview(buffer)
+    """Copy the source, within the kernel where it can; what is in the copy went by."""
     with source.open("rb", buffering=0) as read:
-        while count := read.readinto(buffer):
-            passed.take(view[:count])
-            _write_all(copy, view[:count])
+        try:
+            while os.copy_file_range(read.fileno(), copy, 1 << 30):
+                pass
+        except OSError:
+            # Another file system, or one that cannot: octet by octet, from where it stands.
+            while piece := read.read(CHUNK):
+                _write_all(copy, piece)
+    passed = Passed()
+    buffer = bytearray(CHUNK // 8)
+    view = memoryview(buffer)
+    while count := os.preadv(copy, [buffer], passed.size):
+        passed.take(view[:count])
     return passed
 
 
-def _write_all(copy: int, data: bytearray | memoryview) -> None:
+def _write_all(copy: int, data: bytes | bytearray) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(copy, view) :]

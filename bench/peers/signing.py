@@ -1,0 +1,145 @@
+"""The other signers of `make bench-sign`: each fetched by its own locked means, each a warm process."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tools.real.child import NotHere, fetching, run, say
+
+HERE = Path(__file__).parent
+PLACE = Path("var/bench/peers")
+COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+
+
+class Peer:
+    """A process that signs what a line says. Use as a context manager."""
+
+    def __init__(self, command: Sequence[str], cwd: Path | None = None) -> None:
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=cwd
+        )
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def sign(self, name: str, level: str, often: int, source: Path, target: Path, *, warm: float = 0.0) -> float:
+        """Milliseconds of processor for one signature, the mean of `often`, after `warm` seconds of the same.
+
+        Raises:
+            NotHere: it cannot, and says why.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(f"{name} {level} {warm} {often} {source.resolve()} {target.resolve()}\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline().strip()
+        except OSError:
+            line = ""
+        if not line or line.startswith("error"):
+            raise NotHere(line.removeprefix("error ") or "a process that ended", "a signature", "run the peer by hand")
+        return float(line)
+
+
+def java(folder: Path, tsa: str) -> Peer:
+    """PDFBox, iText and EU DSS in one JVM.
+
+    Raises:
+        NotHere: no JDK, no Maven, no network, or a jar that is not the one of the list.
+    """
+    source = HERE / "signers"
+    for tool in ("javac", "mvn"):
+        if shutil.which(tool) is None:
+            raise NotHere(f"no {tool}", "Java 17 and Maven", "sudo apt-get install openjdk-17-jdk-headless maven")
+    with fetching("signers") as cache:
+        jars = cache / "signers-1"
+        if not jars.is_dir():
+            say(f"Fetching PDFBox, iText and EU DSS by Maven into {jars} ...")
+            fresh = jars.with_name(f"{jars.name}.fresh")
+            shutil.rmtree(fresh, ignore_errors=True)
+            run(
+                ["mvn", "-q", "-B", "-C", "-f", str(source / "pom.xml"), COPY, f"-DoutputDirectory={fresh}"],
+                what="fetching signers in Java by Maven",
+                timeout=900.0,
+            )
+            fresh.rename(jars)
+        wanted = {name: digest for digest, name in map(str.split, (source / "jars.sha256").read_text().splitlines())}
+        if {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in jars.iterdir()} != wanted:
+            raise NotHere(f"jars in {jars} that differ", "those of jars.sha256", "delete that folder and repeat")
+    path = [*sorted(str(one) for one in jars.glob("bc*.jar")), f"{jars}/*"]
+    command = ["java", "-Djava.awt.headless=true", "-XX:+UseSerialGC", "-Xmx4g", "-cp", ":".join(path)]
+    return Peer([*command, str(source / "SignPeers.java"), str(folder.resolve()), tsa])
+
+
+def node(folder: Path, tsa: str) -> Peer:
+    """@libpdf/core, @signpdf and @documenso/pdf-sign in one Node.
+
+    Raises:
+        NotHere: no Node, no npm, or no network.
+    """
+    for tool in ("node", "npm"):
+        if shutil.which(tool) is None:
+            raise NotHere(f"no {tool}", "Node 20 or newer", "sudo apt-get install nodejs npm")
+    place = PLACE / "node"
+    place.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json", "signers.mjs"):
+        shutil.copyfile(HERE / "node" / name, place / name)
+    # Not `npm ci`: it wants the binaries of other systems in the lock, too. What is locked is checked all the same.
+    run(
+        ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"],
+        what="fetching signers in JavaScript by npm",
+        timeout=300.0,
+        cwd=place,
+    )
+    return Peer(["node", "signers.mjs", str(folder.resolve()), tsa], cwd=place)
+
+
+def endesive(folder: Path, tsa: str) -> Peer:
+    """endesive in a Python of its own; it is GPL by one dependency, hence apart.
+
+    Raises:
+        NotHere: its locked packages cannot be installed here.
+    """
+    place = PLACE / "python"
+    if not (place / "done").exists():
+        say(f"Installing endesive into {place} ...")
+        run([sys.executable, "-m", "venv", str(place)], what="making a virtual environment", timeout=120.0)
+        run(
+            [str(place / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps",
+             "--require-hashes", "-r", str(HERE / "endesive.lock")],
+            what="installing endesive", timeout=300.0,
+        )  # fmt: skip
+        (place / "done").touch()
+    return Peer([str(place / "bin/python"), str(HERE / "endesive_signer.py"), str(folder.resolve()), tsa])
+
+
+STARTERS: dict[str, tuple[Callable[[Path, str], Peer], tuple[str, ...]]] = {
+    "java": (java, ("pdfbox", "itext", "dss")),
+    "node": (node, ("libpdf", "signpdf", "documenso")),
+    "python": (endesive, ("endesive",)),
+}
+TITLES = {
+    "pdfbox": "PDFBox 3.0.6",
+    "itext": "iText 9.3",
+    "dss": "EU DSS 6.4",
+    "libpdf": "@libpdf/core",
+    "signpdf": "@signpdf (no signing-certificate-v2)",
+    "documenso": "@documenso/pdf-sign (no signing-certificate-v2)",
+    "endesive": "endesive (no PAdES SubFilter)",
+}

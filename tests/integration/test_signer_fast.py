@@ -1,0 +1,274 @@
+"""The fast writer: judged like pyHanko's, declining before a key moves, splicing without touching anything else."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pikepdf
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
+from pyhanko.pdf_utils.reader import PdfFileReader
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+import pdfs
+from signer_world import desk, order
+
+from events.errors import Refused
+from events.values import BaselineLevel
+from services.runtime.clock import SystemClock
+from services.signer.adapters.fast.reader import File
+from services.signer.adapters.fast.syntax import Declined, Dictionary, Ref, appended, items, name_of, text_string
+from services.signer.adapters.fast.writer import FastWriter
+from services.signer.adapters.pyhanko_writer import PyhankoWriter
+from services.signer.model import Certify, SigningAlgorithm, WrittenBy
+from services.verifier.engine import judge as judged
+from services.verifier.model import Integrity
+from tests.support.judges import judge, passes_at_pyhanko
+
+LTA = BaselineLevel.LTA
+BAD = pdfs.bad()
+
+
+def locked(lock: str, more: str = "") -> bytes:
+    """A document with an empty field that locks others when it is signed."""
+    objects = {
+        5: f"<< /FT /Sig /T (buyer) /Type /Annot /Subtype /Widget /Rect [50 50 200 100] /P 10 0 R /F 132 "
+        f"/Lock << /Type /SigFieldLock {lock} >> {more} >>",
+        6: "<< /Fields [5 0 R 7 0 R] >>",
+        7: "<< /FT /Tx /T (meter) /V (000123) /Type /Annot /Subtype /Widget /Rect [50 150 200 170] /P 10 0 R /F 4 >>",
+    }
+    return pdfs.assemble([{"/Annots": "[5 0 R 7 0 R]"}], catalog_extra="/AcroForm 6 0 R", more=objects)
+
+
+@pytest.mark.parametrize("kind", ["typst-pdfa", "reportlab-acroform", "hybrid", "xref-stream-predictor", "rotated"])
+async def test_both_writers_are_judged_equal(tmp_path, kind):
+    """ETSI EN 319 142-1 clause 6.3: whoever wrote it, the same levels and no change beside the signatures."""
+    found = {}
+    async with desk(tmp_path) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        check = await at.status.check(party.chain)
+        base = pdfs.good()[kind]
+        for writer in (FastWriter, PyhankoWriter):
+            pdf = base
+            for index, slot in enumerate(("buyer", "witness")):
+                ordered = order(pdf, check.path, party.credential, party.algorithm, slot=slot, index=index)
+                signed = await writer(at.keys, at.authority, at.status).sign(pdf, ordered, check.evidence)
+                pdf = signed.pdf
+            root = at.world.root.certificate.public_bytes(Encoding.PEM)
+            report = await judged(pdf, file=kind, anchors=[root], now=SystemClock().now())
+            assert await passes_at_pyhanko(pdf, at.world.root.der) == 2
+            found[signed.written_by] = [
+                (one.field, one.integrity, one.verdict, one.level, [c.allowed for c in one.changes if not c.allowed])
+                for one in report.signatures
+            ]
+    assert found[WrittenBy.FAST] == found[WrittenBy.PYHANKO]
+    assert [row[3] for row in found[WrittenBy.FAST]] == [LTA.value] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [("bytes-after", "no startxref at the end"), ("one-wrong-offset", "an object that is not where")],
+)
+async def test_what_is_unusual_goes_to_the_other_writer_which_says_why(tmp_path, kind, why):
+    async with desk(tmp_path) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        check = await at.status.check(party.chain)
+        pdf = BAD[kind][0]
+        ordered = order(pdf, check.path, party.credential, party.algorithm, level=BaselineLevel.B)
+        signed = await at.writer.sign(pdf, ordered, check.evidence)
+    # A wrong offset that no signature needs is never noticed: what is not read is not believed either.
+    if signed.written_by is WrittenBy.PYHANKO:
+        assert signed.declined.startswith(why)
+    else:
+        assert kind == "one-wrong-offset"
+
+
+@pytest.mark.parametrize("what", ["seed values", "an XFA form", "encryption", "usage rights"])
+async def test_the_fast_writer_declines_before_a_key_moves(tmp_path, what):
+    """House habit 2: one redemption, one key operation; a file that is declined has had none."""
+    data = {
+        "seed values": lambda: locked("/Action /All", "/SV << /Ff 1 /SubFilter [/adbe.pkcs7.detached] >>"),
+        "an XFA form": lambda: BAD["xfa"][0],
+        "encryption": lambda: BAD["encrypted-rc4"][0],
+        "usage rights": lambda: pdfs.assemble([{}], catalog_extra="/Perms << /UR3 << /Type /Sig >> >>"),
+    }[what]()
+    async with desk(tmp_path) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        check = await at.status.check(party.chain)
+        moved = []
+
+        class Watched:
+            async def sign(self, permit):
+                moved.append(permit)
+                return await at.keys.sign(permit)
+
+        ordered = order(data, check.path, party.credential, party.algorithm, level=BaselineLevel.B)
+        with pytest.raises(Declined):
+            await FastWriter(Watched(), at.authority, at.status).sign(data, ordered, check.evidence)
+    assert moved == []
+
+
+@pytest.mark.parametrize("writer", [FastWriter, PyhankoWriter])
+@pytest.mark.parametrize(
+    ("lock", "action"),
+    [
+        ("/Action /All", "/All"),
+        ("/Action /Include /Fields [(meter)]", "/Include"),
+        ("/Action /Exclude /Fields [(meter)] /P 2", "/Exclude"),
+    ],
+)
+async def test_a_locked_field_says_what_it_locks(tmp_path, writer, lock, action):
+    """ISO 32000-2 clause 12.7.5.5: the lock goes into the signature as a FieldMDP transform (clause 12.8.2.4)."""
+    base = locked(lock)
+    async with desk(tmp_path) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        check = await at.status.check(party.chain)
+        ordered = order(base, check.path, party.credential, party.algorithm, level=BaselineLevel.LTA)
+        signed = await writer(at.keys, at.authority, at.status).sign(base, ordered, check.evidence)
+        assert await passes_at_pyhanko(signed.pdf, at.world.root.der) == 1
+    (signature,) = PdfFileReader(io.BytesIO(signed.pdf)).embedded_regular_signatures
+    (reference,) = signature.sig_object["/Reference"]
+    parameters = reference["/TransformParams"]
+    assert reference["/TransformMethod"] == "/FieldMDP"
+    assert parameters["/Action"] == action
+    assert [str(name) for name in parameters.get("/Fields", [])] == (["meter"] if "/Fields" in lock else [])
+    assert parameters.get("/P") == (2 if "/P" in lock else None)
+
+
+@pytest.mark.parametrize("writer", [FastWriter, PyhankoWriter])
+async def test_a_certification_allows_what_it_says_and_others_may_sign(tmp_path, writer):
+    """ISO 32000-2 clause 12.8.2.2: the first signature may certify, P 2 lets others sign."""
+    base = pdfs.minimal()
+    async with desk(tmp_path) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        check = await at.status.check(party.chain)
+        sign = writer(at.keys, at.authority, at.status).sign
+        ordered = order(base, check.path, party.credential, party.algorithm, certify=Certify.FORMS)
+        certified = (await sign(base, ordered, check.evidence)).pdf
+        once_more = order(certified, check.path, party.credential, party.algorithm, slot="seller", index=1)
+        both = (await sign(certified, once_more, check.evidence)).pdf
+        assert await passes_at_pyhanko(both, at.world.root.der) == 2
+        again = order(both, check.path, party.credential, party.algorithm, slot="third", certify=Certify.FORMS)
+        with pytest.raises(Refused, match="certification-not-first"):
+            await at.writer.sign(both, again, check.evidence)
+        root = at.world.root.certificate.public_bytes(Encoding.PEM)
+        report = await judged(both, file="certified", anchors=[root], now=SystemClock().now())
+    with pikepdf.open(io.BytesIO(both)) as document:
+        value = document.Root.Perms.DocMDP
+        assert value.Reference[0].TransformMethod == "/DocMDP"
+        assert value.Reference[0].TransformParams.P == 2
+    assert report.integrity is Integrity.INTACT
+
+
+@pytest.mark.judge
+@pytest.mark.timeout(300)
+async def test_the_outside_judge_on_every_level_and_field_style(tmp_path):
+    """Three signers of three kinds of keys; each level; fields made before or at signing; certified, locked."""
+    files = {}
+    async with desk(tmp_path) as at:
+        parties = [
+            await at.party(algorithm)
+            for algorithm in (SigningAlgorithm.RSA_3072_PSS, SigningAlgorithm.RSA_3072_PKCS1, SigningAlgorithm.P256)
+        ]
+        styles = {
+            "made": (pdfs.good()["typst-pdfa"], {}),
+            "locked": (locked("/Action /Include /Fields [(meter)]"), {}),
+            "certified": (pdfs.minimal(), {"certify": Certify.FORMS}),
+        }
+        for style, (pdf, options) in styles.items():
+            for level in (BaselineLevel.LT, LTA):
+                signed = pdf
+                for index, (party, slot) in enumerate(zip(parties, ("buyer", "seller", "witness"), strict=True)):
+                    more = options if index == 0 else {}
+                    signed = await party.sign(signed, slot, index, level=level, stamped=index != 1, **more)
+                file = tmp_path / f"{style}+{level.value}.pdf"
+                file.write_bytes(signed)
+                files[file] = level
+        found = judge(tmp_path, at.world.root.certificate.public_bytes(Encoding.PEM), list(files))
+    for file, level in files.items():
+        line = found[file.name]
+        assert line["strict_ok"], (file.name, line)
+        levels = [signature["level"] for signature in line["signatures"]]
+        # A later document timestamp covers what is before it; at LT the levels are as ordered.
+        assert levels == [level.value] * 3, (file.name, levels)
+
+
+async def test_a_file_signed_into_another_is_the_same_as_one_signed_in_memory(tmp_path):
+    """RSASSA-PKCS1-v1_5 is deterministic, and so is all else: a repeated try gives the same octets."""
+    base = pdfs.good()["with-picture"]
+    (tmp_path / "base.pdf").write_bytes(base)
+    async with desk(tmp_path) as at:
+        party = await at.party(SigningAlgorithm.RSA_3072_PKCS1)
+        check = await at.status.check(party.chain)
+        writer = FastWriter(at.keys, at.authority, at.status)
+        ordered = order(base, check.path, party.credential, party.algorithm, level=BaselineLevel.B)
+        one = await writer.sign(base, ordered, check.evidence)
+        two = await writer.sign_file(tmp_path / "base.pdf", tmp_path / "signed.pdf", ordered, check.evidence)
+        assert (tmp_path / "signed.pdf").read_bytes() == one.pdf
+        assert two.digest == one.digest
+        assert not list(tmp_path.glob(".*.part"))
+        closed = order(base, check.path, party.credential, party.algorithm)
+        await writer.sign_file(tmp_path / "base.pdf", tmp_path / "closed.pdf", closed, check.evidence)
+        assert await passes_at_pyhanko((tmp_path / "closed.pdf").read_bytes(), at.world.root.der) == 1
+
+
+# --- syntax --------------------------------------------------------------------------------------------------------
+
+SIMPLE = st.one_of(
+    st.integers(-(10**9), 10**9).map(lambda n: b"%d" % n),
+    st.sampled_from([b"/Name", b"true", b"null", b"12 0 R", b"<48 65>", b"(a (nested) \\) string)", b"1.50"]),
+)
+VALUES = st.recursive(
+    SIMPLE,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4).map(lambda found: b"[" + b" ".join(found) + b"]"),
+        st.lists(inner, max_size=3).map(
+            lambda found: b"<<" + b"".join(b"/K%d %b" % (i, one) for i, one in enumerate(found)) + b">>"
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.from_regex(rb"/[A-Za-z]{1,8}", fullmatch=True), VALUES, max_size=6), VALUES)
+def test_a_spliced_entry_leaves_every_other_as_it_was(entries, value):
+    """ISO 32000-2 clause 7.3.7; what is not changed keeps its very octets."""
+    text = b"<< " + b"".join(b"%b %b\n" % pair for pair in entries.items()) + b">> trailing"
+    read = Dictionary.parse(text)
+    assert {key: read.text[a:b] for key, (a, b) in read.spans.items()} == entries
+    for key in [b"/New", *entries][:3]:
+        changed = Dictionary.parse(read.put({key: value}))
+        assert changed.text[slice(*changed.spans[key])] == value
+        assert {k: changed.text[slice(*s)] for k, s in changed.spans.items() if k != key} == {
+            k: v for k, v in entries.items() if k != key
+        }
+
+
+@given(st.lists(VALUES, max_size=6))
+def test_an_array_grows_at_its_end(found):
+    text = b"[ " + b" ".join(found) + b" ]"
+    assert items(text) == found
+    assert items(appended(text, bytes(Ref(7)))) == [*found, b"7 0 R"]
+
+
+@given(st.text(max_size=30).filter(lambda text: "\ud800" not in text and text.isprintable()))
+def test_a_text_string_says_what_was_written(text):
+    assert name_of(text_string(text)) == text
+
+
+@given(st.binary(max_size=300), st.integers(0, 2_000))
+def test_any_octets_are_declined_or_read(noise, at):
+    """Nothing but `Declined` leaves the reader, whatever the file."""
+    data = pdfs.minimal()
+    data = data[:at] + noise + data[at + len(noise) :]
+    try:
+        file = File.open(data)
+        file.read(file.root)
+        assert file.beyond > 0
+    except Declined:
+        pass
