@@ -74,6 +74,7 @@ _STRICTER_BY_REASON = {
     "too-deep": "other-ran-out",
     "too-many-signatures": "other-ran-out",
     "too-many-fields": "other-ran-out",
+    "too-many-revisions": "other-ran-out",
     "report-too-long": "other-ran-out",
 }
 _LEAKS = (

@@ -62,6 +62,9 @@ def _opinion(data: bytes, raw: RawSignature) -> Opinion | None:
         signed = cms.ContentInfo.load(raw.contents)["content"]
         if signed["encap_content_info"]["content_type"].native == "tst_info":
             return None
+        if signed["encap_content_info"]["content"].native is not None:
+            # It digests the file, never the content inside (adbe.pkcs7.sha1 holds a digest of the file there).
+            return said.model_copy(update={"reason": "content-encapsulated"})
         own = signed["signer_infos"][0]["digest_algorithm"]["algorithm"].native
         if [each["algorithm"].native for each in signed["digest_algorithms"]][:1] != [own]:
             return said.model_copy(update={"reason": "envelope-digest-algorithm"})

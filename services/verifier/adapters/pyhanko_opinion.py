@@ -52,6 +52,8 @@ ENGINE = "pyhanko"
 VERSION = version("pyhanko")
 MOST_SIGNATURES = 100
 """More signatures than this are not judged."""
+MOST_REVISIONS = 32
+"""More revisions than this are not compared: pyHanko compares each signature's with every later one."""
 MOST_FIELDS = 5_000
 MOST_DEPTH = 60
 
@@ -134,6 +136,8 @@ def _open(data: bytes, strict: bool) -> PdfFileReader:
         if reader.encrypted and reader.decrypt(b"").status is AuthStatus.FAILED:
             raise _CannotSay("encrypted")
         reader.root  # noqa: B018 - read the catalog now
+        if reader.xrefs.total_revisions > MOST_REVISIONS:
+            raise _CannotSay("too-many-revisions", found=str(reader.xrefs.total_revisions), most=str(MOST_REVISIONS))
     except _CannotSay:
         raise
     except Exception as fault:
