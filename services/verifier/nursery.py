@@ -170,6 +170,7 @@ def _live(
         limits = request["limits"]
         os.environ.clear()
         os.nice(5)
+        gc.disable()  # it lives for one file, within a limit of memory
         confinement.limit(cpu=limits["cpu"], wall=limits["wall"], memory=limits["memory"], held=held)
         if "seccomp" in layers:
             confinement.filter_calls()
