@@ -146,6 +146,7 @@ async def test_what_changed_is_framed_on_both_images_and_told_in_words(here: Ver
         await shot(page, "verify-changed")
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("lang", ["vi", "en"])
 async def test_no_barrier_in_any_state(here: Verifier, lang: str) -> None:
     """WCAG 2.2 AA, as far as axe-core can tell; on a phone in the dark and on a desk in the light."""
