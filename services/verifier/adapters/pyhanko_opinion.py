@@ -52,7 +52,7 @@ ENGINE = "pyhanko"
 VERSION = version("pyhanko")
 MOST_SIGNATURES = 100
 """More signatures than this are not judged."""
-MOST_REVISIONS = 32
+MOST_REVISIONS = 64
 """More revisions than this are not compared: pyHanko compares each signature's with every later one."""
 MOST_FIELDS = 5_000
 MOST_DEPTH = 60
