@@ -26,6 +26,7 @@ def warm() -> None:
     """
     import lxml.etree  # type: ignore[import-untyped]  # noqa: F401
 
+    from services.verifier.adapters import endesive_opinion, pdfium, pyhanko_opinion  # noqa: F401
     from services.verifier.engine import examine
 
     sample = Path(__file__).with_name("warm.pdf")
