@@ -33,8 +33,9 @@ HEAD = 8
 """Octets of the length before each message."""
 ORDER = struct.Struct("=d")
 """Seconds that a task may take, on the control socket."""
-END = struct.Struct("=iII")
-"""How a child ended: exit code, or minus the signal; milliseconds of processor; kibibytes of memory at most."""
+END = struct.Struct("=4siII")
+MARK = b"END\n"
+"""How a child ended: a mark, since a dead warm parent sends none; exit code, or minus the signal; milliseconds of processor; kibibytes of memory at most."""
 NO_MEMORY, TOO_DEEP, FORBIDDEN, TOO_LONG, DIED = 71, 72, 74, 75, 70
 _PASSED = 2
 _GRACE = 0.5
@@ -142,7 +143,7 @@ def _reap(children: dict[int, _Child]) -> None:
         spent = round((used.ru_utime + used.ru_stime) * 1000)
         with suppress(OSError):
             child.answer.setblocking(False)
-            child.answer.sendall(END.pack(code, spent, used.ru_maxrss))
+            child.answer.sendall(END.pack(MARK, code, spent, used.ru_maxrss))
         child.answer.close()
 
 

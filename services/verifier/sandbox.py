@@ -30,7 +30,7 @@ import structlog
 from services.verifier.agreement import settle
 from services.verifier.confinement import LAYERS
 from services.verifier.model import Brought, FileReport, Heard, Integrity, Opinion, Scope, unreadable
-from services.verifier.nursery import DIED, END, FORBIDDEN, HEAD, NO_MEMORY, ORDER, TOO_DEEP, TOO_LONG
+from services.verifier.nursery import DIED, END, FORBIDDEN, HEAD, MARK, NO_MEMORY, ORDER, TOO_DEEP, TOO_LONG
 from services.verifier.pictures import Pictures
 
 _START_SECONDS = 60.0
@@ -229,8 +229,9 @@ class Sandbox:
             await self._drop(parent)
             return _dead("took-too-long", seconds=limits.wall)
         except OSError as fault:
+            gone = isinstance(fault, ConnectionError)
             await self._drop(parent)
-            return _dead("sandbox-unavailable", fault=type(fault).__name__)
+            return _dead("judge-vanished") if gone else _dead("sandbox-unavailable", fault=type(fault).__name__)
         finally:
             parent.hands -= 1
             if parent in self._leaving and not parent.hands:
@@ -391,10 +392,10 @@ async def _exchange(stream: socket.socket, request: bytes, limits: Limits) -> by
 
 
 def _understood(answer: bytes, limits: Limits) -> Ended:
-    if len(answer) < END.size:
-        return _dead("judge-vanished")
     said, end = answer[: -END.size], answer[-END.size :]
-    code, spent, peak = END.unpack(end)
+    mark, code, spent, peak = END.unpack(end) if len(end) == END.size else (b"", 0, 0, 0)
+    if mark != MARK:
+        return _dead("judge-vanished")
     parts = []
     while len(said) >= HEAD:
         size = int.from_bytes(said[:HEAD], "big")
