@@ -35,7 +35,8 @@ ORDER = struct.Struct("=d")
 """Seconds that a task may take, on the control socket."""
 END = struct.Struct("=4siII")
 MARK = b"END\n"
-"""How a child ended: a mark, since a dead warm parent sends none; exit code, or minus the signal; milliseconds of processor; kibibytes of memory at most."""
+"""How a child ended: a mark, since a dead warm parent sends none; exit code, or minus the signal; milliseconds of
+processor; kibibytes of memory at most."""
 NO_MEMORY, TOO_DEEP, FORBIDDEN, TOO_LONG, DIED = 71, 72, 74, 75, 70
 _PASSED = 2
 _GRACE = 0.5
