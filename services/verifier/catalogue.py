@@ -379,7 +379,14 @@ REASONS = {
     ),
     "field-locked": _t("Trường đã khóa bị thay đổi.", "A locked field was changed."),
     "form-field-replaced": _t(
-        "Nội dung biểu mẫu mà người ký đã thấy bị thay thế.", "A form value that the signer saw was replaced."
+        "Hình ảnh của một trường mà người ký đã thấy bị thay, giá trị giữ nguyên.",
+        "What a field shows was replaced, while its value stayed as the signer saw it.",
+    ),
+    "form-value-replaced": _t(
+        "Một giá trị biểu mẫu mà người ký đã thấy được điền lại sau khi ký. Định dạng cho phép, vì trường không bị "
+        "khóa; hãy xem giá trị mới.",
+        "A form value that the signer saw was filled anew after signing. The format permits it, for the field is not "
+        "locked: look at the new value.",
     ),
     "base-not-found": _t("Tệp không bắt đầu bằng bản đã thỏa thuận.", "The file does not begin with what was agreed."),
     "not-permitted": _t("Thay đổi không được phép.", "The change is not permitted."),
@@ -657,7 +664,8 @@ CHANGES = {
     "form-field": _t("Cập nhật trường biểu mẫu", "Form field updated"),
     "form-field-filled": _t("Điền trường biểu mẫu", "Form field filled"),
     "form-field-added": _t("Thêm trường biểu mẫu", "Form field added"),
-    "form-field-replaced": _t("Thay nội dung trường biểu mẫu", "Form field value replaced"),
+    "form-field-replaced": _t("Thay hình ảnh của trường biểu mẫu", "Look of a form field replaced"),
+    "form-value-replaced": _t("Thay giá trị trường biểu mẫu", "Form field value replaced"),
     "signature-value-replaced": _t("Thay giá trị chữ ký", "Signature value replaced"),
     "signature-hidden": _t("Chữ ký bị ẩn", "Signature hidden"),
     "page-content": _t("Thay nội dung trang", "Page content changed"),

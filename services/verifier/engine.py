@@ -261,6 +261,9 @@ def _compare(data: bytes, one: _Found, document: Document, value: SignatureValue
     if not compared.allowed:
         reason = compared.why or "not-permitted"
         one.spoil(failed("changes", CHANGES_CLAUSE, reason, Sub.FORMAT_FAILURE), Integrity.CHANGED)
+    elif value.doc_mdp is None and any(change.what == "form-value-replaced" for change in compared.changes):
+        # Permitted by the format, for nothing locks the field; whether the signer would agree, nobody can tell.
+        one.rows.append(doubtful("changes", CHANGES_CLAUSE, "form-value-replaced", Sub.CUSTOM))
     elif compared.changes:
         count = str(len(compared.changes))
         one.rows.append(notice("changes", CHANGES_CLAUSE, "changes-permitted", count=count))

@@ -529,6 +529,38 @@ async def test_a_copy_of_the_signature_in_a_later_revision_is_refused(forge, goo
     assert report.integrity is not Integrity.INTACT
 
 
+async def test_a_form_value_filled_anew_is_permitted_and_leaves_a_doubt(forge, alice):
+    """ISO 32000-2 12.8.2: nothing locks the field, so it may be filled; that the signer would agree nobody can tell."""
+    writer = IncrementalPdfFileWriter(BytesIO(pdfs.minimal()))
+    field = generic.DictionaryObject(
+        {
+            generic.pdf_name("/FT"): generic.pdf_name("/Tx"),
+            generic.pdf_name("/T"): generic.pdf_string("amount"),
+            generic.pdf_name("/V"): generic.pdf_string("900"),
+        }
+    )
+    form = generic.DictionaryObject({generic.pdf_name("/Fields"): generic.ArrayObject([writer.add_object(field)])})
+    writer.root[generic.pdf_name("/AcroForm")] = writer.add_object(form)
+    writer.update_root()
+    out = BytesIO()
+    writer.write(out)
+    signed = forge.sign(out.getvalue(), alice, timestamp="ok")
+    assert (await verdict(forge, signed)).verdict is Verdict.PASSED
+    later = IncrementalPdfFileWriter(BytesIO(signed))
+    amount = later.root["/AcroForm"]["/Fields"][0]
+    amount[generic.pdf_name("/V")] = generic.pdf_string("9000")
+    later.update_container(amount)
+    out = BytesIO()
+    later.write(out)
+    report = await verdict(forge, out.getvalue())
+    (one,) = report.signatures
+    assert (one.integrity, one.verdict) == (Integrity.INTACT, Verdict.UNDETERMINED)
+    assert [(change.what, change.detail, change.allowed) for change in one.changes] == [
+        ("form-value-replaced", "amount", True)
+    ]
+    assert "form-value-replaced" in reasons(report)
+
+
 async def test_a_signature_taken_out_of_the_form_is_still_seen(forge, good):
     """Every signature gets a line, also one that the document no longer lists."""
     writer = IncrementalPdfFileWriter(BytesIO(good))

@@ -336,8 +336,9 @@ class Forms:
             yield self._item("form-field", Level.NEVER, pair.new, partner)
         before = pair.old.get(self._value(pair.old, old))
         looks = "AP" in differing or "AS" in differing
-        if value_changed and before is not None:
-            yield self._item("form-field-replaced", Level.FORM, pair.new, partner, replaces=True)
+        default = pair.old.get(old.dictionary.get("DV"))
+        if value_changed and before is not None and not self._alike(before, default):
+            yield self._item("form-value-replaced", Level.FORM, pair.new, partner)
         elif value_changed:
             yield self._item("form-field-filled", Level.FORM, pair.new, partner)
         elif looks and pair.old.get(old.dictionary.get("AP")) is not None:

@@ -120,10 +120,10 @@ ALWAYS, FORM, ANNOTATION, CERTIFIED, NEVER = {None, 1, 2, 3}, {None, 2, 3}, {3},
                 12: f"<< /FT /Tx /T (amount) /V (9) /DA (/F1 9 Tf) /AP << /N 53 0 R >> {WIDGET} >>",
                 53: stream("(9) Tj", LOOK),
             },
-            "form-field-replaced",
+            "form-value-replaced",
             1,
-            CERTIFIED,
-            id="shadow replace: another value",
+            FORM,
+            id="another value, which nothing locks",
         ),
         pytest.param(
             {**with_(12, "14 0 R", "53 0 R"), 53: stream("(9000) Tj", LOOK)},
@@ -266,6 +266,14 @@ def test_what_nobody_permits(objects, what, page, permission, way):
 def test_what_is_no_change(objects, permission):
     found = after(update(signed(permission), objects, TRAILER))
     assert (found.allowed, found.changes) == (True, ())
+
+
+def test_a_default_value_is_a_field_still_to_be_filled():
+    """ISO 32000-2 table 226, DV: what the field shows before anybody fills it."""
+    default = {12: f"<< /FT /Tx /T (amount) /V (900) /DV (900) /DA (/F1 9 Tf) /AP << /N 14 0 R >> {WIDGET} >>"}
+    filled = {12: default[12].replace("/V (900)", "/V (9)").replace("14 0 R", "53 0 R"), 53: stream("(9) Tj", LOOK)}
+    found = after(update(classic(contract() | default, TRAILER), filled, TRAILER))
+    assert told(found) == {("form-field-filled", 1, True)}
 
 
 def test_streams_compressed_anew_are_no_change():
