@@ -204,7 +204,7 @@ async def test_the_seal_is_judged_by_our_own_engine_and_by_poppler(reports, forg
 
 async def test_the_seal_carries_a_timestamp(reports, forge, trust, seal_files):
     async def stamp(request: web.Request) -> web.Response:
-        forge.world.tsa_mode, forge.world.tsa_offset = "ok", timedelta(0)
+        forge.world.tsa_mode, forge.world.tsa_offset = "ok", forge.now - SystemClock().now().replace(microsecond=0)
         return web.Response(body=forge.world.token(tsp.TimeStampReq.load(await request.read())))
 
     async with serving(stamp) as (url, inner), Outbound(allowed=[inner]) as outbound:

@@ -164,4 +164,5 @@ async def test_sixty_signatures_at_once_are_all_right_and_the_loop_goes_on(keys:
     await counting
     for one_permit, signature in zip(allowed, signatures, strict=True):
         assert holds(public, SigningAlgorithm.RSA_3072_PSS, signature, one_permit.attributes.raw)
-    assert turns > 60  # were the work done on the loop, it would have turned once a signature at most
+    if not isinstance(keys, FileKeys):  # an unlocked key in a file signs at once, see there; what must wait gives way
+        assert turns > 60  # were the work done on the loop, it would have turned once a signature at most

@@ -87,7 +87,7 @@ def judge_ocsp(
                 return _revoked(row, reason, single.revocation_time_utc)
             case _:
                 raise Unusable("the responder does not know the certificate")
-    except (ValueError, UnsupportedAlgorithm, TypeError, KeyError) as fault:
+    except (ValueError, UnsupportedAlgorithm, TypeError, KeyError, x509.DuplicateExtension) as fault:
         raise Unusable(f"an answer that cannot be read ({type(fault).__name__})") from fault
 
 
@@ -142,7 +142,14 @@ def judge_crl(
         return _revoked(row, reason, entry.revocation_date_utc), der
     except InvalidSignature as fault:
         raise Unusable("a CRL whose signature is wrong") from fault
-    except (ValueError, UnsupportedAlgorithm, TypeError, KeyError, x509.ExtensionNotFound) as fault:
+    except (
+        ValueError,
+        UnsupportedAlgorithm,
+        TypeError,
+        KeyError,
+        x509.ExtensionNotFound,
+        x509.DuplicateExtension,
+    ) as fault:
         raise Unusable(f"a CRL that cannot be read ({type(fault).__name__})") from fault
 
 
@@ -185,7 +192,7 @@ def _check_responder(
             checks.once(chains.der(candidate), issuer, partial(candidate.verify_directly_issued_by, issuer))
             usage = candidate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
             candidate.extensions.get_extension_for_class(x509.OCSPNoCheck)
-        except (InvalidSignature, ValueError, TypeError) as fault:
+        except (InvalidSignature, ValueError, TypeError, x509.DuplicateExtension) as fault:
             raise Unusable("a responder that the issuer did not name") from fault
         except x509.ExtensionNotFound as fault:
             raise Unusable("a responder without id-kp-OCSPSigning or ocsp-nocheck") from fault

@@ -221,7 +221,7 @@ def _in_time(certificate: x509.Certificate, at: datetime) -> None:
 def _understood(certificate: x509.Certificate) -> None:
     try:
         unknown = [e.oid.dotted_string for e in certificate.extensions if e.critical and e.oid not in UNDERSTOOD]
-    except ValueError as fault:
+    except (ValueError, x509.DuplicateExtension) as fault:
         raise Distrust(
             "certificate-malformed",
             found="extensions that cannot be read",
@@ -250,6 +250,14 @@ def _issued(issuer: x509.Certificate, subject: x509.Certificate, below: int, at:
         if constraints.path_length is not None and below > constraints.path_length:
             return False
         subject.verify_directly_issued_by(issuer)
-    except (Distrust, x509.ExtensionNotFound, InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+    except (
+        Distrust,
+        x509.DuplicateExtension,
+        x509.ExtensionNotFound,
+        InvalidSignature,
+        UnsupportedAlgorithm,
+        ValueError,
+        TypeError,
+    ):
         return False
     return True

@@ -411,6 +411,10 @@ def _named(certificates: bytes, method: str, named: bytes) -> tuple[x509.Certifi
     carried = [certificates[one[1] : one[3]] for one in der.within(certificates, 0, len(certificates))]
     loaded = [x509.load_der_x509_certificate(one) for one in carried if one[0] == der.SEQUENCE]
     for certificate in loaded:
+        try:
+            certificate.extensions  # noqa: B018 - read now; a duplicate among them is no ValueError
+        except x509.DuplicateExtension as fault:
+            raise ValueError("a certificate with an extension given twice") from fault
         if hashlib.new(method, chains.der(certificate)).digest() == named:
             return certificate, loaded
     raise _bad(
