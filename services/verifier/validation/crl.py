@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.verifier.validation import names
-from services.verifier.validation.algorithms import CryptoFault, Scheme, scheme_of, verifies
+from services.verifier.validation.algorithms import CryptoFault, Scheme, scheme_of, vouches
 from services.verifier.validation.certificates import Certificate, point_names, unarmoured
 from services.verifier.validation.der import ENUMERATED, INTEGER, SEQUENCE, Malformed, Node, oid, parse
 from services.verifier.validation.names import GeneralName
@@ -176,7 +176,7 @@ class Crl:
     def _fits(self, spki: bytes) -> bool:
         if spki not in self._tried:
             try:
-                self._tried[spki] = verifies(spki, self.scheme, self._value.bits(), self._tbs.raw)
+                self._tried[spki] = vouches(spki, self.scheme, self._value.bits(), self._tbs.raw)
             except CryptoFault:
                 self._tried[spki] = False
         return self._tried[spki]

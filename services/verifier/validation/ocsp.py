@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.verifier.validation import names
-from services.verifier.validation.algorithms import CryptoFault, Scheme, digest_name, digest_of, scheme_of, verifies
+from services.verifier.validation.algorithms import CryptoFault, Scheme, digest_name, digest_of, scheme_of, vouches
 from services.verifier.validation.certificates import NO_CHECK, Certificate, read_certificate
 from services.verifier.validation.der import ENUMERATED, SEQUENCE, Malformed, Node, oid, parse
 from services.verifier.validation.path import MOST_CANDIDATES, Paths
@@ -148,7 +148,7 @@ class Response:
     def _fits(self, spki: bytes) -> bool:
         if spki not in self._tried:
             try:
-                self._tried[spki] = verifies(spki, self.scheme, self.value, self.signed)
+                self._tried[spki] = vouches(spki, self.scheme, self.value, self.signed)
             except CryptoFault:
                 self._tried[spki] = False
         return self._tried[spki]

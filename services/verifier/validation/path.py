@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.verifier.validation import constraints, names
-from services.verifier.validation.algorithms import CryptoFault, verifies
+from services.verifier.validation.algorithms import CryptoFault, vouches
 from services.verifier.validation.certificates import (
     AUTHORITY_ACCESS,
     AUTHORITY_KEY,
@@ -136,7 +136,7 @@ class Paths:
         key = (certificate.sha256, issuer.spki)
         if key not in self._signed:
             try:
-                fits = verifies(issuer.spki, certificate.scheme, certificate.value, certificate.tbs)
+                fits = vouches(issuer.spki, certificate.scheme, certificate.value, certificate.tbs)
             except (CryptoFault, Malformed):
                 fits = False
             self._signed[key] = fits

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 from pki import Holder, issue, resigned, response, revocation_list
 
 from domain import trust
-from services.verifier.validation import cms
+from services.verifier.validation import algorithms, cms
 from services.verifier.validation.algorithms import CryptoFault, Scheme, digest_name, digest_of, scheme_of
 from services.verifier.validation.certificates import Certificate
 from services.verifier.validation.cms import Cms, CmsFault
@@ -460,3 +460,18 @@ def test_without_the_signers_certificate_nothing_can_be_checked():
     with pytest.raises(CmsFault) as fault:
         read.fits()
     assert fault.value.reason == "no-signing-certificate"
+
+
+def test_what_held_once_is_not_taken_for_what_does_not():
+    """The memory of certificates' signatures knows key, scheme, value and octets: another of any is looked at anew."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    other = ec.generate_private_key(ec.SECP256R1()).public_key()
+    value, scheme = key.sign(b"octets", ec.ECDSA(hashes.SHA256())), algorithms.Scheme(algorithms.ECDSA, "sha256")
+    assert algorithms.vouches(spki, scheme, value, b"octets")
+    assert algorithms.vouches(spki, scheme, value, b"octets")
+    assert not algorithms.vouches(spki, scheme, value, b"octet")
+    assert not algorithms.vouches(spki, algorithms.Scheme(algorithms.ECDSA, "sha384"), value, b"octets")
+    assert not algorithms.vouches(
+        other.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), scheme, value, b"octets"
+    )
