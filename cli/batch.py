@@ -102,7 +102,12 @@ async def sign(
             "documents": order.digests,
             "level": level.value,
         }
-    except (ValueError, OSError) as fault:
+    except OSError as fault:
+        return _usage(
+            f"found {fault.filename}, which cannot be read ({fault.strerror}); expected a file of yours; "
+            "check --key-file and --activation"
+        )
+    except ValueError as fault:
         return _usage(str(fault))
     await asyncio.to_thread(out.mkdir, parents=True, exist_ok=True)
     async with _service(url, key) as service:

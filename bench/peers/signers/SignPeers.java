@@ -24,6 +24,7 @@ import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.File;
 import java.io.InputStreamReader;
+import java.io.PrintStream;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -153,6 +154,8 @@ public class SignPeers {
     }
 
     public static void main(String[] given) throws Exception {
+        PrintStream answers = System.out;
+        System.setOut(System.err); // what a library says of itself is no answer
         folder = given[0];
         tsa = given[1];
         Security.addProvider(new BouncyCastleProvider());
@@ -179,11 +182,11 @@ public class SignPeers {
                 for (int i = 0; i < often; i++) signed = signer.sign(data, order[1]);
                 double spent = (system.getProcessCpuTime() - before) / 1e6 / often;
                 Files.write(Path.of(order[5]), signed);
-                System.out.println(spent);
+                answers.println(spent);
             } catch (Throwable fault) {
-                System.out.println("error " + fault.getClass().getSimpleName() + ": " + String.valueOf(fault.getMessage()).replace('\n', ' '));
+                answers.println("error " + fault.getClass().getSimpleName() + ": " + String.valueOf(fault.getMessage()).replace('\n', ' '));
             }
-            System.out.flush();
+            answers.flush();
         }
     }
 }
