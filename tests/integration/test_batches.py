@@ -26,6 +26,7 @@ from waiting import until
 from domain.activation import hashes_txn
 from domain.merkle import Inclusion, Tree
 from events.binding import CertificateBound
+from events.errors import Refused
 from events.values import BaselineLevel, ContractId, Digest
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.jwks import Jwks
@@ -36,7 +37,7 @@ from services.signer.adapters.pades_writer import EitherWriter
 from services.signer.adapters.status import OnlineStatus
 from services.signer.adapters.tsa import Rfc3161Authority
 from services.signer.batch.handlers import Press
-from services.signer.batch.model import LEASE, DocumentState
+from services.signer.batch.model import LEASE, LIFE, PATIENCE, PAUSE, DocumentState
 from services.verifier.engine import judge
 
 
@@ -273,3 +274,55 @@ class Later:
 
     def now(self) -> datetime:
         return self.inner.now() + self.later
+
+
+async def test_a_batch_that_is_found_again_needs_no_living_activation_and_one_that_is_over_ends(world, tmp_path):
+    """The activation was redeemed when it lived; a day later nothing more is signed under it."""
+    platform = a_platform(world, tmp_path)
+    async with house(world, tmp_path) as at, aiohttp.ClientSession() as session:
+        sender = Sender(at, session)
+        bound = await at.bind()
+        await heard(sender, bound)
+    anchors = [world.root.certificate]
+    status = OnlineStatus(platform.outbound, anchors, platform.clock)
+    jwks = Jwks(platform.outbound, world.base + "/jwks.json", platform.clock)
+    clock = Later(platform.clock)
+    press = Press(
+        ledgers=SqlLedgers(platform.database),
+        approvals=SignedActivations(jwks, platform.database, issuer=world.base, audience="antin"),
+        status=status,
+        writer=Broken(),
+        vault=platform.blobs,
+        clock=clock,
+        owner="first",
+    )
+    digests = [Digest.of(pdf) for pdf in documents(2)]
+    token = sender.approval(bound, digests)
+    async with platform.outbound:
+        opened = await press.open("bridge", bound.credential, token, BaselineLevel.B, digests)
+        clock.later = timedelta(hours=1)
+        again = await press.open("bridge", bound.credential, token, BaselineLevel.B, digests)
+        assert again.id == opened.id
+        with pytest.raises(Refused, match="activation-spent"):
+            await press.open("another", bound.credential, token, BaselineLevel.B, digests)
+        fresh = sender.approval(bound, digests)
+        with pytest.raises(Refused, match="expired"):
+            await press.open("bridge", bound.credential, fresh, BaselineLevel.B, digests)
+        await press.take("bridge", opened.id, 0, documents(1)[0])
+        for _ in range(PATIENCE):
+            assert await press.step()
+            clock.later += PAUSE
+        _, item = await press.item("bridge", opened.id, 0)
+        assert (item.state, item.reason) == (DocumentState.REFUSED, "unforeseen-fault")
+        clock.later += LIFE
+        assert not await press.step()
+        _, item = await press.item("bridge", opened.id, 1)
+        assert (item.state, item.reason) == (DocumentState.REFUSED, "batch-over")
+    await platform.database.close()
+
+
+class Broken:
+    """A writer with a fault that no rule foresees."""
+
+    async def sign(self, pdf: bytes, order: Any, evidence: Any) -> Any:
+        raise KeyError("a bug")

@@ -82,6 +82,11 @@ class SqlLedger:
         )
         return batch
 
+    async def by_activation(self, jti: str) -> Batch | None:
+        """The batch that this activation opened."""
+        row = (await self._tx.execute(sa.select(batches).where(batches.c.jti == jti))).first()
+        return None if row is None else _batch(row)
+
     async def find(self, batch: ContractId) -> Batch | None:
         """A batch."""
         row = (await self._tx.execute(sa.select(batches).where(batches.c.id == str(batch)))).first()
@@ -171,6 +176,16 @@ class SqlLedger:
             batch_documents.update()
             .where(*_is(item.batch, item.place), *_ours(item, owner))
             .values(state=DocumentState.WAITING.value, due=due, owner=None)
+        )
+
+    async def expire(self, now: datetime) -> None:
+        """Refuse what is left of batches whose time is over."""
+        over = sa.select(batches.c.id).where(batches.c.opened_at <= now - LIFE)
+        open_states = (DocumentState.AWAITED.value, DocumentState.WAITING.value)
+        await self._tx.execute(
+            batch_documents.update()
+            .where(batch_documents.c.state.in_(open_states), batch_documents.c.batch.in_(over))
+            .values(state=DocumentState.REFUSED.value, reason="batch-over", due=now)
         )
 
     async def credential(self, credential: CredentialId) -> Credential | None:

@@ -168,8 +168,8 @@ class SqlBook:
         """The credential as the bindings told."""
         return await store.find_credential(self._tx, credential)
 
-    async def credentials(self, holder: IdentityId | None, after: str, most: int) -> list[Credential]:
-        """Credentials of a holder, or all, by id."""
+    async def credentials(self, holder: IdentityId, after: str, most: int) -> list[Credential]:
+        """Credentials of a holder, by id."""
         return await store.list_credentials(self._tx, holder, after, most)
 
     async def sweep(self, now: datetime) -> None:

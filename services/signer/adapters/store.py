@@ -47,11 +47,9 @@ async def find_credential(connection: Any, credential: CredentialId) -> Credenti
     return None if row is None else _credential(row)
 
 
-async def list_credentials(connection: Any, holder: IdentityId | None, after: str, most: int) -> list[Credential]:
-    """At most `most` credentials, of one holder or all, in the order of their ids, those behind `after`."""
-    query = sa.select(credentials).where(credentials.c.credential > after)
-    if holder is not None:
-        query = query.where(credentials.c.identity == str(holder))
+async def list_credentials(connection: Any, holder: IdentityId, after: str, most: int) -> list[Credential]:
+    """At most `most` credentials of a holder, in the order of their ids, those behind `after`."""
+    query = sa.select(credentials).where(credentials.c.credential > after, credentials.c.identity == str(holder))
     rows = await connection.execute(query.order_by(credentials.c.credential).limit(most))
     return [_credential(row) for row in rows]
 

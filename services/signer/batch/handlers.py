@@ -16,7 +16,7 @@ from events.errors import Refused, Unavailable
 from events.values import BaselineLevel, ContractId, CredentialId, Digest
 from services.runtime.clock import Clock
 from services.signer.approval import approved, in_good_standing
-from services.signer.batch.model import PAUSE, Batch, DocumentState, Item, field_of, slot_of
+from services.signer.batch.model import PATIENCE, PAUSE, Batch, DocumentState, Item, field_of, slot_of
 from services.signer.batch.ports import Ledgers
 from services.signer.handlers import der_chain
 from services.signer.model import Redemption, SigningOrder, artefact_name
@@ -59,10 +59,13 @@ class Press:
             known = await ledger.credential(credential)
         if known is None:
             raise _unknown("credential", "one that is bound here")
+        activation = await self.approvals.claims(token.encode())
+        async with self.ledgers.write() as ledger:
+            earlier = await ledger.by_activation(activation.jti)
+        if earlier is None:
+            # Redeemed now, while it lives; who comes back later finds what it opened.
+            await approved(token, known, digests, Purpose.SIGN_DOCUMENTS, approvals=self.approvals, clock=self.clock)
         kept = await self.vault.keep(token.encode())
-        activation = await approved(
-            token, known, digests, Purpose.SIGN_DOCUMENTS, approvals=self.approvals, clock=self.clock
-        )
         batch = Batch(
             id=ContractId(str(uuid.uuid4())),
             jti=activation.jti,
@@ -70,7 +73,7 @@ class Press:
             algorithm=known.algorithm,
             client=client,
             activation=kept,
-            root=activation.digest,
+            root=Tree([digest.raw for digest in digests]).root,
             count=len(digests),
             level=level,
             opened_at=self.clock.now(),
@@ -159,6 +162,8 @@ class Press:
         async with self.ledgers.write() as ledger:
             claimed = await ledger.claim(self.owner, self.clock.now())
         if claimed is None:
+            async with self.ledgers.write() as ledger:
+                await ledger.expire(self.clock.now())
             return False
         batch, item = claimed
         try:
@@ -172,6 +177,16 @@ class Press:
             async with self.ledgers.write() as ledger:
                 now = self.clock.now()
                 await ledger.settle(item, self.owner, DocumentState.REFUSED, now, None, fault.code)
+            return True
+        except Exception:
+            # A fault of ours: tried again a few times, and it must not hold up the other documents.
+            log.exception("batch-failed", batch=batch.id, place=item.place)
+            async with self.ledgers.write() as ledger:
+                now = self.clock.now()
+                if item.epoch < PATIENCE:
+                    await ledger.release(item, self.owner, now + PAUSE)
+                else:
+                    await ledger.settle(item, self.owner, DocumentState.REFUSED, now, None, "unforeseen-fault")
             return True
         async with self.ledgers.write() as ledger:
             if not await ledger.settle(item, self.owner, DocumentState.SIGNED, self.clock.now(), signed, None):

@@ -15,6 +15,8 @@ LEASE = timedelta(seconds=60)
 """How long a claim on a document holds; a dead worker's document is free after that."""
 PAUSE = timedelta(seconds=5)
 """How long a document waits when the CA or the timestamp authority did not answer."""
+PATIENCE = 5
+"""Claims of a document that may end in a fault of ours before it is refused."""
 LIFE = timedelta(days=1)
 """How long after its opening a batch is worked on: the holder approved it then, not for ever."""
 

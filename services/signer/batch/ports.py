@@ -23,6 +23,10 @@ class Ledger(Protocol):
         """
         ...
 
+    async def by_activation(self, jti: str) -> Batch | None:
+        """The batch that this activation opened."""
+        ...
+
     async def find(self, batch: ContractId) -> Batch | None:
         """A batch."""
         ...
@@ -59,6 +63,10 @@ class Ledger(Protocol):
 
     async def release(self, item: Item, owner: str, due: datetime) -> None:
         """Give a claim back, to be tried again later."""
+        ...
+
+    async def expire(self, now: datetime) -> None:
+        """Refuse what is left of batches whose time is over."""
         ...
 
     async def credential(self, credential: CredentialId) -> Credential | None:

@@ -96,8 +96,8 @@ class Book(Protocol):
         """The credential as the bindings told."""
         ...
 
-    async def credentials(self, holder: IdentityId | None, after: str, most: int) -> list[Credential]:
-        """Credentials of a holder, or all, by id."""
+    async def credentials(self, holder: IdentityId, after: str, most: int) -> list[Credential]:
+        """Credentials of a holder, by id."""
         ...
 
     async def sweep(self, now: datetime) -> None:

@@ -64,7 +64,7 @@ class Description(Said):
 
 
 class ListRequest(Heard):
-    """`credentials/list`. `userID` is the holder's e-identity (a pseudonym); without it, the client's own scope."""
+    """`credentials/list`. `userID`, the holder's e-identity (a pseudonym), is needed: nobody is told of everybody."""
 
     user: Annotated[Word | None, Field(alias="userID")] = None
     credential_info: Annotated[bool, Field(alias="credentialInfo")] = False
