@@ -11,14 +11,12 @@ import random
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from bench.table import publish
 from tests.support.real_line import PROCESSES, RealLine, real_line
 from tests.support.traffic import Balance, Traffic, balance
-from tests.support.waiting import until
 
 VICTIMS = (*(name for name in PROCESSES if name != "intake"), "broker")
 
@@ -89,21 +87,7 @@ async def _run(folder: Path, asked: argparse.Namespace) -> tuple[Balance, dict[s
         seconds = loop.time() - began
         await line.all_up()
         events = await line.events()
-        owed = {str(one.id) for one in events if one.fact.family in ("binding", "contract", "verification")}
-
-        async def delivered() -> bool:
-            return owed <= {received.event["id"] for received in line.receiver.messages.values()}
-
-        faults: list[str] = []
-        # A busy machine drains slowly: given up only when nothing at all arrives for a while.
-        while not await delivered():
-            try:
-                await until(_more_than(line, len(line.receiver.messages)), what="another webhook", seconds=120)
-            except AssertionError:
-                if not await delivered():
-                    missing = len(owed - {received.event["id"] for received in line.receiver.messages.values()})
-                    faults.append(f"{missing} webhooks that were not delivered; {await line.standing()}")
-                break
+        late = await line.undelivered(events)
         events = await line.events()
         differences, repeats = await line.log_differs(events)
         found = balance(events, asked.contracts)
@@ -116,7 +100,7 @@ async def _run(folder: Path, asked: argparse.Namespace) -> tuple[Balance, dict[s
             "double": found.double,
             "faults": [
                 *found.faults,
-                *faults,
+                *([late] if late else []),
                 *differences,
                 *await line.dead_letters(),
                 *await line.timeline_differs(),
@@ -127,13 +111,6 @@ async def _run(folder: Path, asked: argparse.Namespace) -> tuple[Balance, dict[s
             "seed": asked.seed,
             "processes": dict(sorted(killer.kills.items())),
         }
-
-
-def _more_than(line: RealLine, arrived: int) -> Callable[[], Awaitable[bool]]:
-    async def more() -> bool:
-        return len(line.receiver.messages) > arrived
-
-    return more
 
 
 def main() -> int:

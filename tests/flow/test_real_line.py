@@ -27,15 +27,7 @@ async def _good(line: RealLine, contracts: int) -> None:
     expected = contracts * len(SLOTS)
     assert balance(events, contracts) == Balance(expected, expected, 0, 0, ())
     assert await line.dead_letters() == []
-    owed = {str(one.id) for one in events if one.fact.family in ("binding", "contract", "verification")}
-
-    async def delivered() -> bool:
-        return owed <= {received.event["id"] for received in line.receiver.messages.values()}
-
-    try:
-        await until(delivered, what="every webhook", seconds=120)
-    except AssertionError as late:
-        raise AssertionError(f"{late}: {await line.standing()}") from late
+    assert await line.undelivered(events) == ""
 
     async def agrees() -> bool:
         return (await line.log_differs(await line.events()))[0] == []

@@ -173,6 +173,22 @@ class RealLine:
             parts.append(f"{what}: {[tuple(row) for row in await self.rows(sa.text(query))]}")
         return "; ".join(parts)
 
+    async def undelivered(self, events: Sequence[Event[Fact]], patience: float = 120.0) -> str:
+        """Wait for every webhook these events owe; what is missing once nothing at all has come for `patience` seconds.
+
+        A busy machine drains slowly: how long it takes in all says nothing.
+        """
+        owed = {str(one.id) for one in events if one.fact.family in ("binding", "contract", "verification")}
+        loop = asyncio.get_running_loop()
+        arrived, since = -1, loop.time()
+        while missing := owed - {received.event["id"] for received in self.receiver.messages.values()}:
+            if len(self.receiver.messages) != arrived:
+                arrived, since = len(self.receiver.messages), loop.time()
+            elif loop.time() - since > patience:
+                return f"{len(missing)} webhooks that were not delivered; {await self.standing()}"
+            await asyncio.sleep(0.1)
+        return ""
+
     async def topics(self) -> list[Delivery]:
         """Everything on the topics of the families, partition by partition."""
         consumer = AIOKafkaConsumer(
