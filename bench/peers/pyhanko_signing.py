@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +20,9 @@ from pyhanko.sign.timestamps import HTTPTimeStamper
 from pyhanko_certvalidator import ValidationContext
 
 DOCUMENTED, CACHED = "pyHanko, as documented", "pyHanko, key cached"
+
+# That it may not fetch is what we want; said for every signature it would drown the rest.
+logging.getLogger("pyhanko").setLevel(logging.ERROR)
 
 
 class _KeyKept(signers.SimpleSigner):
@@ -38,12 +42,16 @@ class Pyhanko:
     """Both ways for one key; CRLs are given, nothing but timestamps is fetched."""
 
     def __init__(self, folder: Path, tsa: str) -> None:
-        self._signers = {}
-        for title, kind in ((DOCUMENTED, signers.SimpleSigner), (CACHED, _KeyKept)):
-            signer = kind.load_pkcs12(str(folder / "signer.p12"), passphrase=b"bench")
-            assert signer is not None
-            self._signers[title] = signer
-        self._signers[CACHED].key = load_pem_private_key((folder / "key.pem").read_bytes(), None)
+        documented = signers.SimpleSigner.load_pkcs12(str(folder / "signer.p12"), passphrase=b"bench")
+        assert documented is not None
+        # load_pkcs12 of a subclass gives a plain SimpleSigner all the same: made by hand.
+        kept = _KeyKept(
+            signing_cert=documented.signing_cert,
+            signing_key=documented.signing_key,
+            cert_registry=documented.cert_registry,
+        )
+        kept.key = load_pem_private_key((folder / "key.pem").read_bytes(), None)
+        self._signers = {DOCUMENTED: documented, CACHED: kept}
         self._stamper = HTTPTimeStamper(tsa)
         root = list(self._signers[DOCUMENTED].cert_registry)[-1]
         self._roots = [c for c in self._signers[DOCUMENTED].cert_registry if c.self_issued] or [root]
