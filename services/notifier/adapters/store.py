@@ -294,14 +294,19 @@ class SqlBook:
 
 
 def ready(now: datetime, *, unwell: bool | None = None) -> sa.Select[tuple[str]]:
-    """The oldest due message of every active subscription that has no attempt in flight."""
+    """The oldest due message of every active subscription that has no attempt in flight.
+
+    An attempt whose lease is over is in flight no more: nobody finished it, and its message is due.
+    """
     other = messages.alias("other")
-    busy = sa.select(other.c.id).where(other.c.subscription == subscriptions.c.id, other.c.state == LEASED)
+    busy = sa.select(other.c.id).where(
+        other.c.subscription == subscriptions.c.id, other.c.state == LEASED, other.c.leased_until > now
+    )
     oldest = (
         sa.select(sa.func.min(messages.c.id))
         .where(
             messages.c.subscription == subscriptions.c.id,
-            messages.c.state == WAITING,
+            sa.or_(messages.c.state == WAITING, messages.c.state == LEASED),
             messages.c.due <= now,
         )
         .correlate(subscriptions)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from events.values import EventId, SubscriptionId
-from services.notifier.adapters.store import SqlBook, schema
+from services.notifier.adapters.store import SqlBook, ready, schema
 from services.notifier.model import Again, Answer, Delivered, Parcel, Subscription
 from services.runtime import migrate
 from services.runtime.database import Database
@@ -82,6 +82,26 @@ async def test_a_lease_that_ended_is_taken_over_and_the_first_holder_is_fenced(s
     assert after.epoch > before.epoch
     assert not await shelf.settle(before)
     assert await shelf.settle(after)
+
+
+@pytest.mark.parametrize("more", [0, 2])
+async def test_a_lease_that_ended_is_seen_by_the_look_before_the_claim(shelf: Shelf, more: int) -> None:
+    """The loop claims only when the look finds something: with one subscription it would never have claimed again."""
+    subscription = await shelf.subscribe()
+    message = await shelf.post(subscription)
+    for _ in range(more):
+        await shelf.post(subscription)
+
+    async def seen() -> list[str]:
+        async with shelf.database.read() as conn:
+            return list((await conn.execute(ready(shelf.clock.now()))).scalars())
+
+    assert await seen() == [message]
+    await shelf.claim()
+    assert await seen() == []
+    shelf.clock.pass_by(61)
+    assert await seen() == [message]
+    assert [parcel.message for parcel in await shelf.claim("another")] == [message]
 
 
 async def test_a_message_that_waits_does_not_hold_the_next(shelf: Shelf) -> None:
