@@ -8,13 +8,15 @@ import ipaddress
 import json
 import socket
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 from yarl import URL
 
 from events.errors import Unavailable
+from services.runtime.connections import Answer, Connections
+
+__all__ = ["Answer", "Forbidden", "Outbound"]
 
 # Addresses that carry an IPv4 address in themselves, which a gateway may lead inside.
 _EMBEDDING = (
@@ -30,23 +32,6 @@ class Forbidden(OSError):
     """The address is not one we may call."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came back, whole."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        """The body as JSON.
-
-        Raises:
-            ValueError: it is not JSON.
-        """
-        return json.loads(self.body)
-
-
 class Outbound:
     """The one way out. `allowed` names inner `host:port` pairs that may be called in spite of being private."""
 
@@ -54,6 +39,7 @@ class Outbound:
         self._allowed = frozenset(allowed)
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
+        self._connections = Connections(self._check)
 
     async def __aenter__(self) -> Outbound:
         connector = aiohttp.TCPConnector(socket_factory=self._open, limit=50, ttl_dns_cache=10)
@@ -63,6 +49,7 @@ class Outbound:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._connections.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -117,6 +104,19 @@ class Outbound:
                 return Answer(reply.status, dict(reply.headers), bytes(found))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
             raise _unavailable(target, f"no usable answer ({type(fault).__name__})") from fault
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, limit: int, timeout: float) -> Answer:
+        """A request that is safe to repeat, over a persistent connection, for what is asked at every signature.
+
+        `limit` is in octets, `timeout` in seconds.
+
+        Raises:
+            Unavailable: as `call`.
+        """
+        try:
+            return await self._connections.post(url, body, headers, limit=limit, timeout=timeout)
+        except (TimeoutError, OSError, ValueError) as fault:
+            raise _unavailable(URL(url), f"no usable answer ({type(fault).__name__})") from fault
 
     def _open(self, found: Any) -> socket.socket:
         """Called with the resolved address, after DNS: what is checked is what is connected to."""

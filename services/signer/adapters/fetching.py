@@ -8,30 +8,30 @@ from events.errors import Unavailable
 from services.runtime.outbound import Answer, Outbound
 
 
-async def fetch(
+async def ask(
     outbound: Outbound,
-    method: str,
     url: str,
+    body: bytes,
     *,
     what: str,
     code: str,
-    body: bytes | None = None,
-    content_type: str | None = None,
-    accept: str | None = None,
+    content_type: str,
+    accept: str,
     timeout: float,
     limit: int,
 ) -> tuple[bytes, str]:
-    """The answer's body and media type. `timeout` is in seconds, `limit` in octets; `what` names the service in errors.
+    """The body and media type of what is answered to a request; it may be repeated.
+
+    `timeout` is in seconds, `limit` in octets; `what` names the service in errors.
 
     Raises:
         Unavailable: it did not answer 200 in time, or said more than `limit`.
     """
-    headers: dict[str, str] = {}
-    if content_type:
-        headers["Content-Type"] = content_type
-    if accept:
-        headers["Accept"] = accept
-    answer = await _call(outbound, method, url, headers, what=what, code=code, body=body, timeout=timeout, limit=limit)
+    headers = {"Content-Type": content_type, "Accept": accept, "Accept-Encoding": "identity"}
+    try:
+        answer = await outbound.post(url, body, headers, limit=limit, timeout=timeout)
+    except Unavailable as fault:
+        raise _unavailable(code, f"{fault.found} (the {what})", fault.expected) from fault
     if answer.status != 200:
         raise _unavailable(code, f"HTTP status {answer.status} from the {what}", "200")
     return answer.body, _header(answer, "content-type").split(";")[0].strip().lower()
@@ -59,30 +59,15 @@ async def fetch_if_changed(
         headers["If-None-Match"] = held.etag
     elif held is not None and held.modified:
         headers["If-Modified-Since"] = held.modified
-    answer = await _call(outbound, "GET", url, headers, what=what, code=code, body=None, timeout=timeout, limit=limit)
+    try:
+        answer = await outbound.call("GET", url, headers=headers, limit=limit, timeout=timeout)
+    except Unavailable as fault:
+        raise _unavailable(code, f"{fault.found} (the {what})", fault.expected) from fault
     if answer.status == 304 and held is not None and headers:
         return held
     if answer.status != 200:
         raise _unavailable(code, f"HTTP status {answer.status} from the {what}", "200")
     return Copy(answer.body, _header(answer, "etag")[:200], _header(answer, "last-modified")[:60])
-
-
-async def _call(
-    outbound: Outbound,
-    method: str,
-    url: str,
-    headers: dict[str, str],
-    *,
-    what: str,
-    code: str,
-    body: bytes | None,
-    timeout: float,
-    limit: int,
-) -> Answer:
-    try:
-        return await outbound.call(method, url, body=body, headers=headers, limit=limit, timeout=timeout)
-    except Unavailable as fault:
-        raise _unavailable(code, f"{fault.found} (the {what})", fault.expected) from fault
 
 
 def _header(answer: Answer, name: str) -> str:

@@ -22,7 +22,7 @@ from services.runtime.clock import Clock
 from services.runtime.outbound import Outbound
 from services.signer.adapters import chains
 from services.signer.adapters.answers import Checks, Unusable, is_ca, judge_crl, judge_ocsp, put
-from services.signer.adapters.fetching import Copy, fetch, fetch_if_changed
+from services.signer.adapters.fetching import Copy, ask, fetch_if_changed
 from services.signer.model import Evidence, PreSignCheck, Role, Standing, StatusRow
 
 K = TypeVar("K")
@@ -196,13 +196,12 @@ class OnlineStatus:
             .add_extension(x509.OCSPNonce(nonce), critical=False)
             .build()
         )
-        body, _ = await fetch(
+        body, _ = await ask(
             self._outbound,
-            "POST",
             url,
+            request.public_bytes(Encoding.DER),
             what="OCSP responder",
             code="ocsp",
-            body=request.public_bytes(Encoding.DER),
             content_type="application/ocsp-request",
             accept="application/ocsp-response",
             timeout=self._timeout,

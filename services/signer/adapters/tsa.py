@@ -19,7 +19,7 @@ from events.values import Digest
 from services.runtime.clock import Clock
 from services.runtime.outbound import Outbound
 from services.signer.adapters import chains, der
-from services.signer.adapters.fetching import fetch
+from services.signer.adapters.fetching import ask
 from services.signer.model import Token
 from services.signer.ports import TimestampAuthority
 
@@ -85,13 +85,12 @@ class Rfc3161Authority:
             Unavailable: no answer in time, a refusal, or an answer that does not stand up to checking.
         """
         nonce = secrets.randbits(63) | (1 << 62)
-        body, kind = await fetch(
+        body, kind = await ask(
             self._outbound,
-            "POST",
             self._url,
+            request(digest, nonce),
             what="timestamp authority",
             code="timestamp-authority",
-            body=request(digest, nonce),
             content_type="application/timestamp-query",
             accept="application/timestamp-reply",
             timeout=self._timeout,
