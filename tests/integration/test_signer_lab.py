@@ -134,13 +134,13 @@ async def test_while_one_authority_fails_the_other_gives_the_time(tmp_path, kind
 async def test_requests_to_an_authority_share_one_connection(tmp_path, monkeypatch):
     """A handshake a signature would cost more than the token."""
     opened = []
-    connect = Outbound._open
+    check = Outbound._check
 
-    def counting(self, found):
-        opened.append(found)
-        return connect(self, found)
+    def counting(self, address):
+        opened.append(address)
+        check(self, address)
 
-    monkeypatch.setattr(Outbound, "_open", counting)
+    monkeypatch.setattr(Outbound, "_check", counting)
     async with World(tmp_path / "lab") as world, Outbound(allowed=[world.host_port]) as outbound:
         authority = Rfc3161Authority(outbound, world.urls.tsa, load_anchors(world.anchors), SystemClock())
         for n in range(10):
