@@ -242,11 +242,15 @@ def test_a_spliced_entry_leaves_every_other_as_it_was(entries, value):
     read = Dictionary.parse(text)
     assert {key: read.text[a:b] for key, (a, b) in read.spans.items()} == entries
     for key in [b"/New", *entries][:3]:
-        changed = Dictionary.parse(read.put({key: value}))
+        changed = read.put({key: value})
+        assert Dictionary.parse(changed.text).spans == changed.spans
         assert changed.text[slice(*changed.spans[key])] == value
         assert {k: changed.text[slice(*s)] for k, s in changed.spans.items() if k != key} == {
             k: v for k, v in entries.items() if k != key
         }
+    every = read.put(dict.fromkeys([b"/New", *entries, b"/Other"], value))
+    assert {key: every.text[a:b] for key, (a, b) in every.spans.items()} == dict.fromkeys(every.spans, value)
+    assert Dictionary.parse(every.text).spans == every.spans
 
 
 @given(st.lists(VALUES, max_size=6))

@@ -51,6 +51,7 @@ def test_the_request_is_what_the_standard_says():
     assert asked.dump(force=True) == request(DIGEST, NONCE)
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number:cryptography.utils.CryptographyDeprecationWarning")
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_changed_octet_changes_nothing_relied_on_or_gives_no_token(answered, data):

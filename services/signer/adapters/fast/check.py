@@ -5,6 +5,7 @@ Nothing the writer knows is believed but the digest of the base, which it took f
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 from dataclasses import dataclass
 from typing import NoReturn
@@ -121,7 +122,7 @@ def _read(file: File, base: Passed, field: Dictionary) -> _Signature:
     if hole[:1] != b"<" or hole[-1:] != b">" or not base.size <= start < stop <= stop + length <= file.size:
         raise _not_ours("byte ranges that are not those of this file", "two ranges around /Contents")
     digest = base.fork().take(file.data[base.size : start]).take(file.data[stop : stop + length]).digest()
-    return _Signature(said, bytes.fromhex(hole[1:-1].decode("ascii")), digest, begins, stop + length)
+    return _Signature(said, binascii.unhexlify(hole[1:-1]), digest, begins, stop + length)
 
 
 def _check_signature(
@@ -176,7 +177,11 @@ def _signed_data(der: bytes) -> list[Span]:
     """The parts of a SignedData; zeros after it are the padding of `/Contents`."""
     outer = span(der, 0, len(der))
     kind, content = within(der, outer[2], outer[3])
-    if outer[0] != SEQUENCE or der[kind[1] : kind[3]] != cms.SIGNED_DATA or der[outer[3] :].strip(b"\0"):
+    if (
+        outer[0] != SEQUENCE
+        or der[kind[1] : kind[3]] != cms.SIGNED_DATA
+        or der[outer[3] :] != bytes(len(der) - outer[3])
+    ):
         raise _not_ours("/Contents that is no SignedData", "one (RFC 5652)")
     (signed,) = within(der, content[2], content[3])
     parts = list(within(der, signed[2], signed[3]))

@@ -43,13 +43,13 @@ class Catalog:
 
     def put(self, key: bytes, value: bytes) -> None:
         """Change or add an entry."""
-        self.content = Dictionary.parse(self.content.put({key: value}))
+        self.content = self.content.put({key: value})
         self.changed = True
 
     def write(self, revision: Revision) -> None:
         """Put the catalog into the revision if it was changed."""
         if self.changed:
-            revision.put(self.ref, self.content.text)
+            revision.put(self.ref, self.content)
             self.changed = False
 
 
@@ -170,15 +170,15 @@ def _flags(form: Form) -> dict[bytes, bytes]:
 def _put_form(revision: Revision, catalog: Catalog, form: Form, entries: dict[bytes, bytes]) -> None:
     if not entries:
         return
-    form.content = Dictionary.parse(form.content.put(entries))
+    form.content = form.content.put(entries)
     held = catalog.content.get(b"/AcroForm")
     ref = reference(held)
     if ref is not None:
-        revision.put(ref, form.content.text)
+        revision.put(ref, form.content)
     elif held is not None:
         catalog.put(b"/AcroForm", form.content.text)
     else:
-        catalog.put(b"/AcroForm", bytes(revision.add(form.content.text)))
+        catalog.put(b"/AcroForm", bytes(revision.add(form.content)))
 
 
 def _extend(revision: Revision, holder: Ref, content: Dictionary, key: bytes, item: Ref) -> None:

@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from services.signer.adapters.fast.syntax import (
     Declined,
@@ -23,16 +24,18 @@ MOST_OBJECTS = 8_388_607
 """ISO 32000-1 annex C."""
 MOST_SECTIONS = 2_000
 LARGEST_STREAM = 64_000_000
+MOST_REMEMBERED = 256
+"""Dictionaries that are not read twice; a file may have thousands of pages."""
 
 _TAIL = re.compile(rb"startxref[\x00\t\n\x0c\r ]+([0-9]{1,12})[\x00\t\n\x0c\r ]+%%EOF[\x00\t\n\x0c\r ]*\Z")
 _HEAD = re.compile(rb"[\x00\t\n\x0c\r ]*([0-9]{1,10})[\x00\t\n\x0c\r ]+([0-9]{1,5})[\x00\t\n\x0c\r ]+obj")
 _SUBSECTION = re.compile(rb"[\t\n\r ]*([0-9]{1,10}) ([0-9]{1,10})[ ]*(?:\r\n|\r|\n)")
+_TRAILER = re.compile(rb"[\t\n\r ]*trailer")
 _ROW = re.compile(rb"([0-9]{10}) ([0-9]{5}) ([nf])(?: \r| \n|\r\n)")
 _STREAM = re.compile(rb"[\x00\t\n\x0c\r ]*stream(?:\r\n|\n)")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where an object stands: at an octet, or as one of the objects in a stream (`within`)."""
 
     offset: int
@@ -122,6 +125,7 @@ class File:
     sections: list[Section] = field(default_factory=list)
     """Those read so far, the newest first."""
     written: dict[int, bytes] = field(default_factory=dict)
+    _read: dict[Ref, Dictionary] = field(default_factory=dict)
     _next: int | None = None
     _seen: set[int] = field(default_factory=set)
     _packed: dict[int, tuple[dict[int, int], bytes]] = field(default_factory=dict)
@@ -203,12 +207,14 @@ class File:
         Raises:
             Declined: nowhere.
         """
-        for section in self._all_sections():
-            spoken, place = section.find(self.data, wanted.number)
+        at = 0
+        while at < len(self.sections) or self._older():
+            spoken, place = self.sections[at].find(self.data, wanted.number)
             if spoken:
                 if place is None or place.generation != wanted.generation:
                     break
                 return place
+            at += 1
         raise Declined("a reference to an object that is not there")
 
     def at(self, wanted: Ref) -> tuple[Octets, int]:
@@ -266,7 +272,27 @@ class File:
         Raises:
             Declined: it is something else.
         """
-        return dictionary_at(*self.at(wanted))[0]
+        found = self._read.get(wanted)
+        if found is None:
+            found = dictionary_at(*self.at(wanted))[0]
+            if len(self._read) < MOST_REMEMBERED:
+                self._read[wanted] = found
+        return found
+
+    def write(self, ref: Ref, value: bytes | Dictionary) -> bytes:
+        """Have an object read as `value` from now on; its text."""
+        if isinstance(value, Dictionary):
+            text, self._read[ref] = value.text, value
+        else:
+            text = value
+            self._read.pop(ref, None)
+        self.written[ref.number] = text
+        return text
+
+    def go_back(self, xref: int, written: dict[int, bytes]) -> None:
+        """Forget what was written since the file was like that."""
+        self.xref, self.written = xref, written
+        self._read.clear()
 
     def array(self, text: bytes | None) -> list[bytes]:
         """The items of the array that the text is or refers to; empty for null.
@@ -338,7 +364,7 @@ def _table(data: Octets, at: int, size: int) -> Section:
             raise Declined("a cross-reference table that is too long")
         if count:
             runs.append((first, count, head.end()))
-    word = re.compile(rb"[\t\n\r ]*trailer").match(data, place)
+    word = _TRAILER.match(data, place)
     if word is None:
         raise Declined("a cross-reference table without a trailer")
     trailer, _ = dictionary_at(data, word.end())

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from services.signer.adapters.fast.reader import File
-from services.signer.adapters.fast.syntax import Declined, Ref
+from services.signer.adapters.fast.syntax import Declined, Dictionary, Ref
 
 FURTHEST = 9_999_999_999
 """The largest offset that ten digits hold."""
@@ -21,10 +21,10 @@ class Revision:
     beyond: int
     objects: dict[int, tuple[int, bytes]] = field(default_factory=dict)
 
-    def add(self, text: bytes) -> Ref:
+    def add(self, value: bytes | Dictionary) -> Ref:
         """A new object."""
         ref = self.reserve()
-        self.put(ref, text)
+        self.put(ref, value)
         return ref
 
     def reserve(self) -> Ref:
@@ -32,10 +32,9 @@ class Revision:
         self.beyond += 1
         return Ref(self.beyond - 1)
 
-    def put(self, ref: Ref, text: bytes) -> None:
-        """Write an object, or write it anew. `text` is its value, with its stream if it has one."""
-        self.objects[ref.number] = (ref.generation, text)
-        self.file.written[ref.number] = text
+    def put(self, ref: Ref, value: bytes | Dictionary) -> None:
+        """Write an object, or write it anew. `value` is its text, with its stream if it has one, or a dictionary."""
+        self.objects[ref.number] = (ref.generation, self.file.write(ref, value))
 
     def write(self, mark: bytes, *, on_a_new_line: bool) -> tuple[bytearray, dict[int, int]]:
         """The octets to append, and where in the whole file each object's value begins.

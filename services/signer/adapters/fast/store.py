@@ -73,18 +73,16 @@ class Store:
             if used:
                 entry += b" %b [%b]" % (IN_VRI[kind], b" ".join(map(bytes, used)))
         entries = {b"/" + vri_key(contents): bytes(revision.add(b"<<%b >>" % entry))}
-        self.vri = Dictionary.parse(self.vri.put(entries))
-        self.content = Dictionary.parse(
-            self.content.put(
-                {kind: b"[%b]" % b" ".join(map(bytes, refs)) for kind, refs in self.held.items() if refs}
-                | {b"/VRI": self.vri.text}
-            )
+        self.vri = self.vri.put(entries)
+        self.content = self.content.put(
+            {kind: b"[%b]" % b" ".join(map(bytes, refs)) for kind, refs in self.held.items() if refs}
+            | {b"/VRI": self.vri.text}
         )
         if self.ref is None:
-            self.ref = revision.add(self.content.text)
+            self.ref = revision.add(self.content)
             catalog.put(b"/DSS", bytes(self.ref))
         else:
-            revision.put(self.ref, self.content.text)
+            revision.put(self.ref, self.content)
 
     def _read(self, file: File) -> dict[bytes, Ref]:
         known: dict[bytes, Ref] = {}

@@ -25,11 +25,14 @@ _WHITE = rb"\x00\t\n\x0c\r "
 _PLAIN = rb"[^\x00\t\n\x0c\r ()<>\[\]{}/%]"
 _SKIP = rb"[" + _WHITE + rb"]*(?:%[^\r\n]*[" + _WHITE + rb"]+)*"
 _STRING = rb"\([^()\\]*(?:\\.[^()\\]*)*\)"
+_SHORT = rb"<[0-9A-Fa-f]{0,64}>"
+_FLAT = rb"\[(?:[^\[\]<>()%]++|" + _SHORT + rb")*+\]"
 _SIMPLE = (
     rb"[0-9]{1,10}[" + _WHITE + rb"]+[0-9]{1,5}[" + _WHITE + rb"]+R(?!" + _PLAIN + rb")"
-    rb"|/" + _PLAIN + rb"*|" + _PLAIN + rb"+|" + _STRING + rb"|\[[^\[\]<>()%]*\]|<<[^\[\]<>()%]*>>"
-)
-"""Values whose end one expression finds; not hexadecimal strings, which may be long, nor nested values."""
+    rb"|/" + _PLAIN + rb"*|" + _PLAIN + rb"+|" + _STRING + rb"|" + _SHORT + rb"|" + _FLAT
+    + rb"|<<(?:[^\[\]<>()%]++|" + _SHORT + rb"|" + _FLAT + rb")*+>>"
+)  # fmt: skip
+"""Values whose end one expression finds; not long hexadecimal strings, nor values nested more deeply."""
 _ENTRY = re.compile(_SKIP + rb"(/" + _PLAIN + rb"*)" + _SKIP + rb"(?:(" + _SIMPLE + rb")|(?=[<\[(]))", re.DOTALL)
 _ITEM = re.compile(_SKIP + rb"(?:(" + _SIMPLE + rb")|(?=[<\[(\]]))", re.DOTALL)
 _VALUE = re.compile(_SKIP + rb"(?:(" + _SIMPLE + rb")|(?=[<\[(]))", re.DOTALL)
@@ -79,21 +82,30 @@ class Dictionary:
         found = self.text[span[0] : span[1]]
         return None if found == b"null" else found
 
-    def put(self, entries: Mapping[bytes, bytes]) -> bytes:
-        """The text with these entries changed or added, every other octet as it was."""
-        text, end = self.text, len(self.text) - 2
-        for key, (start, stop) in sorted(
-            ((key, self.spans[key]) for key in entries if key in self.spans), key=lambda one: -one[1][0]
-        ):
-            value = entries[key]
-            text = text[:start] + b" " + value + text[stop:]
-            end += 1 + len(value) - (stop - start)
-        added = b"".join(b" %b %b" % (key, value) for key, value in entries.items() if key not in self.spans)
-        return b"%b%b %b" % (text[:end], added, text[end:])
+    def put(self, entries: Mapping[bytes, bytes]) -> Dictionary:
+        """The dictionary with these entries changed or added, every other octet as it was."""
+        text, spans = self.text, dict(self.spans)
+        added: list[tuple[bytes, bytes]] = []
+        for key, value in entries.items():
+            if key not in spans:
+                added.append((key, value))
+                continue
+            start, stop = spans[key]
+            text = b"%b %b%b" % (text[:start], value, text[stop:])
+            grown = 1 + len(value) - (stop - start)
+            for other, (begins, ends) in spans.items():
+                if begins > start:
+                    spans[other] = (begins + grown, ends + grown)
+            spans[key] = (start + 1, start + 1 + len(value))
+        end = len(text) - 2
+        for key, value in added:
+            begins = end + len(key) + 2
+            spans[key] = (begins, end := begins + len(value))
+        return Dictionary(b"%b%b >>" % (text[:-2], b"".join(b" %b %b" % entry for entry in added)), spans)
 
     def without(self, key: bytes) -> Dictionary:
         """The dictionary with this key's value null, which means absent (ISO 32000-2 clause 7.3.7)."""
-        return self if key not in self.spans else Dictionary.parse(self.put({key: b"null"}))
+        return self if key not in self.spans else self.put({key: b"null"})
 
 
 def dictionary_at(data: Octets, at: int) -> tuple[Dictionary, int]:

@@ -39,6 +39,7 @@ from services.signer.model import (
     SignedFile,
     SignedRevision,
     SigningOrder,
+    Token,
     WrittenBy,
     default_place,
     within,
@@ -52,6 +53,8 @@ LEVELS = (BaselineLevel.B, BaselineLevel.T, BaselineLevel.LT, BaselineLevel.LTA)
 INLINE = 4 * 1024 * 1024
 """Octets of a file that is worked on in the caller's own thread: its hash takes 2 to 4 ms, a hop to another 0.1."""
 CHUNK = 1024 * 1024
+MORE = 500
+"""Octets that a document timestamp may be longer than the signature's by the same authority."""
 BYTE_RANGE = 50
 """Room for the four numbers of /ByteRange, brackets included."""
 
@@ -234,19 +237,19 @@ class FastWriter:
             )
         for attempt in (1, 2):
             try:
-                draft, contents, material = await self._signature(data, base, order, rank=rank, apart=apart)
+                draft, contents, token = await self._signature(data, base, order, rank=rank, apart=apart)
                 break
             except TooLarge:
                 if attempt == 2:
                     raise _no_room() from None
-        if rank >= 2:
-            await self._prolong(draft, contents, evidence + material, closed=rank == 3)
+        if token is not None and rank >= 2:
+            await self._prolong(draft, contents, token, evidence, closed=rank == 3)
         return draft
 
     async def _signature(
         self, data: Octets, base: Passed, order: SigningOrder, *, rank: int, apart: bool
-    ) -> tuple[Draft, bytes, Evidence]:
-        """The draft with the signature, its `/Contents` with their padding, the timestamp authority's material."""
+    ) -> tuple[Draft, bytes, Token | None]:
+        """The draft with the signature, its `/Contents` with their padding, the timestamp of it."""
         template = cms.template(order.chain, order.redemption.algorithm)
         room = template.room(self._authority.room if rank >= 1 else 0)
         draft, hole = await _work(apart, _prepare, data, base, order, room, rank)
@@ -254,20 +257,19 @@ class FastWriter:
         # The permit is made from the octets, not from what this writer says of them.
         permit = order.redemption.permit(Prepared(base, draft.added, hole.gap, attributes))
         signature = await self._keys.sign(permit)
-        token, material = None, Evidence()
-        if rank >= 1:
-            stamped = await self._authority.timestamp(Digest.of(signature))
-            token = stamped.der
-            if rank >= 2:
-                material = await self._status.evidence(stamped.path)
-        return draft, hole.fill(template.content_info(attributes, signature, token)), material
+        token = await self._authority.timestamp(Digest.of(signature)) if rank >= 1 else None
+        content = template.content_info(attributes, signature, token.der if token is not None else None)
+        return draft, hole.fill(content), token
 
-    async def _prolong(self, draft: Draft, contents: bytes, evidence: Evidence, *, closed: bool) -> None:
+    async def _prolong(
+        self, draft: Draft, contents: bytes, stamped: Token, evidence: Evidence, *, closed: bool
+    ) -> None:
         """Add the store in a revision of its own and, if `closed`, a document timestamp over it."""
+        evidence += await self._status.evidence(stamped.path)
+        room = len(stamped.der) + MORE
         try:
             _add_store(draft, contents, evidence)
             while closed:
-                room = self._authority.room
                 before = _Before.of(draft)
                 hole = _prepare_timestamp(draft, room)
                 token = await self._authority.timestamp(Digest("sha256:" + hole.digest().hex()))
@@ -280,6 +282,7 @@ class FastWriter:
                         pass
                 # An authority may sign its next token with another certificate: then its material has to be in, too.
                 before.restore(draft)
+                room = max(room, len(token.der) + MORE)
                 if set(token.path) - set(evidence.certificates):
                     evidence = more
                     _add_store(draft, contents, evidence)
@@ -302,7 +305,8 @@ class _Before:
 
     def restore(self, draft: Draft) -> None:
         del draft.added[self.size :]
-        draft.beyond, draft.file.xref, draft.file.written = self.beyond, self.xref, dict(self.written)
+        draft.beyond = self.beyond
+        draft.file.go_back(self.xref, dict(self.written))
 
 
 async def _work(apart: bool, work: Callable[..., T], *arguments: object) -> T:
