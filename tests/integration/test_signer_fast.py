@@ -22,7 +22,16 @@ from events.errors import Refused
 from events.values import BaselineLevel
 from services.runtime.clock import SystemClock
 from services.signer.adapters.fast.reader import File
-from services.signer.adapters.fast.syntax import Declined, Dictionary, Ref, appended, items, name_of, text_string
+from services.signer.adapters.fast.syntax import (
+    Declined,
+    Dictionary,
+    Ref,
+    appended,
+    dictionary_at,
+    items,
+    name_of,
+    text_string,
+)
 from services.signer.adapters.fast.writer import FastWriter
 from services.signer.adapters.pyhanko_writer import PyhankoWriter
 from services.signer.model import Certify, SigningAlgorithm, WrittenBy
@@ -258,6 +267,34 @@ def test_an_array_grows_at_its_end(found):
     text = b"[ " + b" ".join(found) + b" ]"
     assert items(text) == found
     assert items(appended(text, bytes(Ref(7)))) == [*found, b"7 0 R"]
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (b"<< /A 1 % /B 2 >>\n>>", {b"/A": b"1"}),
+        (b"<< /A 1 % /A 2 (\r/C 3%>>\n>>", {b"/A": b"1", b"/C": b"3"}),
+        (b"<< /A % ]\n[1 % 2 ]\n 3] >>", {b"/A": b"[1 % 2 ]\n 3]"}),
+    ],
+)
+def test_a_comment_is_never_read_as_anything_else(text, read):
+    """ISO 32000-2 clause 7.2.4: to the end of the line. An entry in one would be changed where nobody else sees it."""
+    found, end = dictionary_at(text, 0)
+    assert ({key: found.get(key) for key in found.spans}, end) == (read, len(text))
+
+
+@pytest.mark.parametrize("text", [b"<< /A 1 /B >>", b"<< /AB>>", b"<< /A 1 % >>"])
+def test_a_key_without_a_value_is_no_shorter_key(text):
+    with pytest.raises(Declined):
+        Dictionary.parse(text)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("text", [b"<< " + b"% " * 200 + b")", b"[" + b"%\t" * 200 + b">", b"<< /A" + b" % %" * 200])
+def test_comments_beside_comments_are_looked_at_once(text):
+    """Each one more used to double the time: 60 octets were a minute."""
+    with pytest.raises(Declined):
+        dictionary_at(text, 0) if text[:1] == b"<" else items(text)
 
 
 @given(st.text(max_size=30).filter(lambda text: "\ud800" not in text and text.isprintable()))

@@ -23,7 +23,10 @@ class Declined(Exception):
 
 _WHITE = rb"\x00\t\n\x0c\r "
 _PLAIN = rb"[^\x00\t\n\x0c\r ()<>\[\]{}/%]"
-_SKIP = rb"[" + _WHITE + rb"]*(?:%[^\r\n]*[" + _WHITE + rb"]+)*"
+_SKIP = rb"(?:[" + _WHITE + rb"]++|%[^\r\n]*+)*+"
+"""White space and comments, which end at a line end only (ISO 32000-2 clause 7.2.4): nothing is given back, so that
+no octet of a comment is ever read as something else, and no number of them takes more than one look.
+"""
 _STRING = rb"\([^()\\]*(?:\\.[^()\\]*)*\)"
 _SHORT = rb"<[0-9A-Fa-f]{0,64}>"
 _FLAT = rb"\[(?:[^\[\]<>()%]++|" + _SHORT + rb")*+\]"
@@ -33,7 +36,7 @@ _SIMPLE = (
     + rb"|<<(?:[^\[\]<>()%]++|" + _SHORT + rb"|" + _FLAT + rb")*+>>"
 )  # fmt: skip
 """Values whose end one expression finds; not long hexadecimal strings, nor values nested more deeply."""
-_ENTRY = re.compile(_SKIP + rb"(/" + _PLAIN + rb"*)" + _SKIP + rb"(?:(" + _SIMPLE + rb")|(?=[<\[(]))", re.DOTALL)
+_ENTRY = re.compile(_SKIP + rb"(/" + _PLAIN + rb"*+)" + _SKIP + rb"(?:(" + _SIMPLE + rb")|(?=[<\[(]))", re.DOTALL)
 _ITEM = re.compile(_SKIP + rb"(?:(" + _SIMPLE + rb")|(?=[<\[(\]]))", re.DOTALL)
 _VALUE = re.compile(_SKIP + rb"(?:(" + _SIMPLE + rb")|(?=[<\[(]))", re.DOTALL)
 _OPEN = re.compile(_SKIP + rb"<<")
