@@ -76,14 +76,16 @@ class Connections:
         """
         origin, head = _request(url, tuple(headers.items()))
         request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
-        async with asyncio.timeout(timeout):
-            connection = self._take(origin)
-            if connection is not None:
-                try:
-                    return await self._ask(origin, connection, request, limit)
-                except Stale:
-                    pass
-            return await self._ask(origin, await self._connect(origin), request, limit)
+        until = asyncio.get_running_loop().time() + timeout
+        connection = self._take(origin)
+        if connection is not None:
+            try:
+                return await self._ask(origin, connection, request, limit, until)
+            except Stale:
+                pass
+        async with asyncio.timeout_at(until):
+            connection = await self._connect(origin)
+        return await self._ask(origin, connection, request, limit, until)
 
     def _take(self, origin: Origin) -> _Connection | None:
         idle = self._idle.get(origin)
@@ -95,8 +97,8 @@ class Connections:
             connection.abort()
         return None
 
-    async def _ask(self, origin: Origin, connection: _Connection, request: bytes, limit: int) -> Answer:
-        answer = await connection.ask(request, limit)
+    async def _ask(self, origin: Origin, connection: _Connection, request: bytes, limit: int, until: float) -> Answer:
+        answer = await connection.ask(request, limit, until)
         if not connection.closed:
             idle = self._idle.get(origin)
             if idle is None:
@@ -164,19 +166,22 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._reading: _Reading | None = None
 
-    async def ask(self, request: bytes, limit: int) -> Answer:
-        """The answer to a request."""
+    async def ask(self, request: bytes, limit: int, until: float) -> Answer:
+        """The answer to a request, waited for until then by the loop's clock."""
         loop = asyncio.get_running_loop()
         if self._transport is None or self.closed:
             raise Stale
         reading = self._reading = _Reading(loop.create_future(), limit)
         self._transport.write(request)
+        # `asyncio.timeout` would cost as much as the rest of this.
+        alarm = loop.call_at(until, self._fail, reading, TimeoutError())
         try:
             answer = await reading.future
         except BaseException:
             self.abort()
             raise
         finally:
+            alarm.cancel()
             self._reading = None
         self._fresh, self.used = False, loop.time()
         return answer
@@ -199,10 +204,9 @@ class _Connection(asyncio.Protocol):
         framed = "content-length" in reading.headers or "transfer-encoding" in reading.headers
         if exc is None and reading.in_body and not framed:
             self._finish(reading)  # the body of such an answer goes on until the end (RFC 9112 clause 6.3)
-        elif reading.octets == 0 and not self._fresh:
-            reading.future.set_exception(Stale())
         else:
-            reading.future.set_exception(ConnectionError("a connection that broke"))
+            stale = reading.octets == 0 and not self._fresh
+            self._fail(reading, Stale() if stale else ConnectionError("a connection that broke"))
 
     def data_received(self, data: bytes) -> None:
         reading = self._reading
@@ -213,9 +217,9 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._fail(reading, "an answer that is not HTTP/1.1")
+            self._fail(reading, ValueError("an answer that is not HTTP/1.1"))
         if not reading.in_body and reading.octets > HEAD_MOST:
-            self._fail(reading, "an answer with too many fields")
+            self._fail(reading, ValueError("an answer with too many fields"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._reading is not None:
@@ -233,7 +237,7 @@ class _Connection(asyncio.Protocol):
         if reading is not None:
             reading.body += piece
             if len(reading.body) > reading.limit:
-                self._fail(reading, f"an answer of more than {reading.limit} octets")
+                self._fail(reading, ValueError(f"an answer of more than {reading.limit} octets"))
 
     def on_message_complete(self) -> None:
         reading = self._reading
@@ -253,9 +257,9 @@ class _Connection(asyncio.Protocol):
             reading.future.set_result(Answer(status, reading.headers, bytes(reading.body)))
 
     @staticmethod
-    def _fail(reading: _Reading, why: str) -> None:
+    def _fail(reading: _Reading, why: Exception) -> None:
         if not reading.future.done():
-            reading.future.set_exception(ValueError(why))
+            reading.future.set_exception(why)
 
 
 @lru_cache(maxsize=256)

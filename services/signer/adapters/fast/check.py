@@ -5,8 +5,8 @@ Nothing the writer knows is believed but the digest of the base, which it took f
 
 from __future__ import annotations
 
-import binascii
 import hashlib
+from binascii import unhexlify
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -122,7 +122,7 @@ def _read(file: File, base: Passed, field: Dictionary) -> _Signature:
     if hole[:1] != b"<" or hole[-1:] != b">" or not base.size <= start < stop <= stop + length <= file.size:
         raise _not_ours("byte ranges that are not those of this file", "two ranges around /Contents")
     digest = base.fork().take(file.data[base.size : start]).take(file.data[stop : stop + length]).digest()
-    return _Signature(said, binascii.unhexlify(hole[1:-1]), digest, begins, stop + length)
+    return _Signature(said, unhexlify(hole[1:-1]), digest, begins, stop + length)
 
 
 def _check_signature(

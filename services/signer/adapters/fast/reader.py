@@ -140,7 +140,7 @@ class File:
         size = len(data)
         if data[:5] != b"%PDF-":
             raise Declined("no header at the first octet")
-        tail = _TAIL.search(data[max(0, size - 2_048) :])
+        tail = _TAIL.match(data, data.rfind(b"startxref", max(0, size - 2_048)))
         if tail is None:
             raise Declined("no startxref at the end")
         file = cls(data, size, int(tail[1]), _next=int(tail[1]))

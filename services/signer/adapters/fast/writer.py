@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import mmap
 import os
+from binascii import hexlify
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -134,7 +135,7 @@ class Hole:
             TooLarge: it does not fit.
         """
         start, end = self.gap[0] + 1 - self.draft.base.size, self.gap[1] - 1 - self.draft.base.size
-        digits = content.hex().encode()
+        digits = hexlify(content)
         if len(digits) > end - start:
             raise TooLarge
         self.draft.added[start : start + len(digits)] = digits
@@ -347,10 +348,10 @@ def _prepare(data: Octets, base: Passed, order: SigningOrder, room: int, rank: i
 
 def _date(order: SigningOrder) -> bytes:
     """The claimed time (ISO 32000-2 clause 7.9.4), which EN 319 142-1 clause 6.3 wants in /M."""
-    if order.signed_at.utcoffset() is None:
+    if order.signed_at.tzinfo is None:
         raise ValueError("a time without an offset")
-    moment = (order.signed_at - (order.signed_at.utcoffset() or timedelta())).replace(tzinfo=None)
-    return b"(D:%b+00'00')" % moment.strftime("%Y%m%d%H%M%S").encode()
+    at = order.signed_at.astimezone(UTC)
+    return b"(D:%04d%02d%02d%02d%02d%02d+00'00')" % (at.year, at.month, at.day, at.hour, at.minute, at.second)
 
 
 def _only_the_first_certifies(file: File, form: Form) -> None:
