@@ -32,11 +32,12 @@ from pyhanko.sign.signers.pdf_byterange import (
 from pyhanko.sign.validation.dss import DocumentSecurityStore
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
-from events.errors import AntinError, Refused, Unavailable
+from events.errors import AntinError, Refused
 from events.values import BaselineLevel, Digest
 from services.signer.adapters import documents, inspection, pyhanko_stamp, stamps
 from services.signer.adapters.geometry import Page
 from services.signer.adapters.pages import look, pages_of
+from services.signer.adapters.release import LASTING, TIMED, TooLarge, may_begin, no_room
 from services.signer.model import (
     Box,
     Evidence,
@@ -51,7 +52,6 @@ from services.signer.model import (
 )
 from services.signer.ports import KeyStore, StatusSource, TimestampAuthority
 
-LEVELS = (BaselineLevel.B, BaselineLevel.T, BaselineLevel.LT, BaselineLevel.LTA)
 NOWHERE = (0.0, 0.0, 0.0, 0.0)
 SIGNATURE_ROOM = 2_000
 """Octets for the raw signature, the signed attributes and the frame of the CMS, RSA-4096 included, names excluded."""
@@ -72,17 +72,13 @@ class _Open:
         """The revision with the hole filled.
 
         Raises:
-            _TooLarge: the content does not fit.
+            TooLarge: the content does not fit.
         """
         start, end = self.gap
         if 2 * len(content) > end - start - 2:
-            raise _TooLarge
+            raise TooLarge
         self.prepared.fill_reserved_region(self.output, content)
         return self.output.getvalue()
-
-
-class _TooLarge(Exception):
-    """The hole is too small."""
 
 
 _THREADS = 2 * (os.cpu_count() or 1)
@@ -110,31 +106,17 @@ class PyhankoWriter:
             Refused: the PDF cannot be signed, or the self-check failed.
             Unavailable: no trusted time or no status material; nothing is released.
         """
-        rank = LEVELS.index(order.level)
-        if Digest.of(pdf) != order.redemption.base:
-            raise Refused(
-                "not-what-was-authorised",
-                found="another base revision than the permit's",
-                expected="the bytes that were authorised",
-                remedy="ask for the signature with the right revision",
-            )
-        if rank >= LEVELS.index(BaselineLevel.LT) and not (evidence.ocsps or evidence.crls):
-            raise Unavailable(
-                "no-evidence",
-                found="no status material of the signer's certificate",
-                expected="an OCSP response or a CRL to embed (PAdES-BASELINE-LT)",
-                remedy="nothing was signed; it is tried again",
-            )
+        may_begin(Digest.of(pdf).raw, order, evidence)
         for attempt in (1, 2):
             try:
-                signed, contents, material = await self._signature(pdf, order, stamped_time=rank >= 1)
+                signed, contents, material = await self._signature(pdf, order, stamped_time=order.level in TIMED)
                 break
-            except _TooLarge:
+            except TooLarge:
                 if attempt == 2:
-                    raise _no_room() from None
+                    raise no_room() from None
         output = signed
-        if rank >= LEVELS.index(BaselineLevel.LT):
-            output = await self._prolong(signed, contents, evidence + material, closed=rank == 3)
+        if order.level in LASTING:
+            output = await self._prolong(signed, contents, evidence + material, closed=order.level is BaselineLevel.LTA)
         await asyncio.to_thread(
             inspection.inspect, output, pdf, field=order.field, certificate=order.chain[0], level=order.level
         )
@@ -159,7 +141,7 @@ class PyhankoWriter:
             info["unsigned_attrs"] = cms.CMSAttributes(
                 [cms.CMSAttribute({"type": "signature_time_stamp_token", "values": [cms.ContentInfo.load(token.der)]})]
             )
-            if order.level in (BaselineLevel.LT, BaselineLevel.LTA):
+            if order.level in LASTING:
                 material = await self._status.evidence(token.path)
         signed = await _off_loop(self._threads, lambda: opened.fill(content.dump()))
         start, end = opened.gap
@@ -181,7 +163,7 @@ class PyhankoWriter:
             try:
                 closing: bytes = await _off_loop(self._threads, opened.fill, token.der)
                 return closing
-            except _TooLarge:
+            except TooLarge:
                 continue
 
 
@@ -247,7 +229,7 @@ async def _off_loop(threads: ThreadPoolExecutor, work: Callable[..., Any], *argu
     def guarded() -> Any:
         try:
             return work(*arguments)
-        except (AntinError, _TooLarge):
+        except (AntinError, TooLarge):
             raise
         except (SigningError, *documents.LIBRARY_FAULTS) as fault:
             raise documents.damaged(f"a PDF that cannot be extended ({type(fault).__name__})") from fault
@@ -414,12 +396,3 @@ def _prepare_timestamp(pdf: bytes, room: int) -> _Open:
     field = documents.add_field(writer, name, page, NOWHERE)
     documents.flag_signatures(writer)
     return _write(writer, field, DocumentTimestamp(bytes_reserved=room))
-
-
-def _no_room() -> Unavailable:
-    return Unavailable(
-        "signature-room",
-        found="a signature or timestamp token larger than the room reserved for it, twice",
-        expected="tokens of a steady size",
-        remedy="nothing was signed; it is tried again",
-    )

@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from events.errors import Refused
 from events.values import BaselineLevel
 from services.signer.adapters.der import OCTETS, SEQUENCE, SET, Span, span, within
 from services.signer.adapters.fast import cms
@@ -32,10 +31,9 @@ from services.signer.adapters.fast.syntax import (
     name_of,
     reference,
 )
+from services.signer.adapters.release import LASTING, TIMED, not_ours
 from services.signer.model import Passed, SigningAlgorithm
 
-TIMED = (BaselineLevel.T, BaselineLevel.LT, BaselineLevel.LTA)
-LASTING = (BaselineLevel.LT, BaselineLevel.LTA)
 PREHASHED = Prehashed(hashes.SHA256())
 
 
@@ -70,12 +68,12 @@ def check(
         fields = _fields(file, catalog)
         signature = _read(file, base, fields[field] if field in fields else _missing())
         if signature.begins < base.size:
-            raise _not_ours("a signature within the input", "one after it")
+            raise not_ours("a signature within the input", "one after it")
         token = _check_signature(signature, certificate, algorithm)
         end = signature.end
         if level in TIMED:
             if token is None:
-                raise _not_ours("no signature timestamp", "one (PAdES-BASELINE-T)")
+                raise not_ours("no signature timestamp", "one (PAdES-BASELINE-T)")
             _check_imprint(token[0], hashlib.sha256(token[1]).digest())
         if level in LASTING:
             _check_store(file, catalog, signature)
@@ -83,13 +81,13 @@ def check(
         if level is BaselineLevel.LTA:
             closing = _read(file, base, fields[next(reversed(fields))])
             if closing.said.get(b"/SubFilter") != b"/ETSI.RFC3161":
-                raise _not_ours("no document timestamp at the end", "one (PAdES-BASELINE-LTA)")
+                raise not_ours("no document timestamp at the end", "one (PAdES-BASELINE-LTA)")
             _check_imprint(closing.contents, closing.digest)
             end = closing.end
         if end != file.size:
-            raise _not_ours("octets after the last signed range", "ranges over the whole file")
+            raise not_ours("octets after the last signed range", "ranges over the whole file")
     except (Declined, ValueError, IndexError) as fault:
-        raise _not_ours(f"output that cannot be read back ({type(fault).__name__})", "a sound PDF") from fault
+        raise not_ours(f"output that cannot be read back ({type(fault).__name__})", "a sound PDF") from fault
 
 
 def _fields(file: File, catalog: Catalog) -> dict[str, Dictionary]:
@@ -102,7 +100,7 @@ def _fields(file: File, catalog: Catalog) -> dict[str, Dictionary]:
         told = field.get(b"/T") if field is not None else None
         name = name_of(file.follow(told) or b"") if told is not None else None
         if field is None or name is None or name in found:
-            raise _not_ours("fields that cannot be told apart", "each with a name of its own")
+            raise not_ours("fields that cannot be told apart", "each with a name of its own")
         found[name] = field
     return found
 
@@ -116,11 +114,11 @@ def _read(file: File, base: Passed, field: Dictionary) -> _Signature:
     start, stop = said.spans.get(b"/Contents", (0, 0))
     start, stop = begins + start, begins + stop
     if data is not file.data or len(told) != 4 or told[:3] != [0, start, stop]:
-        raise _not_ours("byte ranges that do not leave out /Contents alone", "ranges over everything but /Contents")
+        raise not_ours("byte ranges that do not leave out /Contents alone", "ranges over everything but /Contents")
     length = told[3] or 0
     hole = file.data[start:stop]
     if hole[:1] != b"<" or hole[-1:] != b">" or not base.size <= start < stop <= stop + length <= file.size:
-        raise _not_ours("byte ranges that are not those of this file", "two ranges around /Contents")
+        raise not_ours("byte ranges that are not those of this file", "two ranges around /Contents")
     digest = base.fork().take(file.data[base.size : start]).take(file.data[stop : stop + length]).digest()
     return _Signature(said, unhexlify(hole[1:-1]), digest, begins, stop + length)
 
@@ -131,32 +129,32 @@ def _check_signature(
     """Check the CMS; the timestamp token in it and the signature value it stamps, if there is a token."""
     said = signature.said
     if said.get(b"/SubFilter") != b"/ETSI.CAdES.detached" or said.get(b"/M") is None or b"/Cert" in said.spans:
-        raise _not_ours("a signature dictionary that is not PAdES", "SubFilter ETSI.CAdES.detached, /M and no /Cert")
+        raise not_ours("a signature dictionary that is not PAdES", "SubFilter ETSI.CAdES.detached, /M and no /Cert")
     der = signature.contents
     signed = _signed_data(der)
     if der[signed[2][2] : signed[2][3]] != cms.DATA:
-        raise _not_ours("content in the CMS", "detached data (EN 319 142-1 clause 6.3)")
+        raise not_ours("content in the CMS", "detached data (EN 319 142-1 clause 6.3)")
     certificates = next(one for one in signed if one[0] == cms.CONTEXT_0)
     if all(der[one[1] : one[3]] != certificate for one in within(der, certificates[2], certificates[3])):
-        raise _not_ours("a CMS without the signer's certificate", "the certificate inside")
+        raise not_ours("a CMS without the signer's certificate", "the certificate inside")
     (info,) = within(der, signed[-1][2], signed[-1][3])
     parts = list(within(der, info[2], info[3]))
     attributes = _attributes(der, parts[3])
     if cms.SIGNING_TIME in attributes:
-        raise _not_ours("a signing-time attribute", "none (EN 319 142-1 clause 6.3)")
+        raise not_ours("a signing-time attribute", "none (EN 319 142-1 clause 6.3)")
     if attributes.get(cms.CONTENT_TYPE) != cms.DATA:
-        raise _not_ours("a content-type attribute that is not data", "id-data")
+        raise not_ours("a content-type attribute that is not data", "id-data")
     if attributes.get(cms.MESSAGE_DIGEST) != b"\x04\x20" + signature.digest:
-        raise _not_ours("a message digest that is not the file's", "the file's")
+        raise not_ours("a message digest that is not the file's", "the file's")
     if _named(attributes.get(cms.SIGNING_CERTIFICATE_V2, b"")) != hashlib.sha256(certificate).digest():
-        raise _not_ours("signing-certificate-v2 of another certificate", "the ordered certificate's")
+        raise not_ours("signing-certificate-v2 of another certificate", "the ordered certificate's")
     if der[parts[4][1] : parts[4][3]] != cms.algorithm_identifier(algorithm) or parts[5][0] != OCTETS:
-        raise _not_ours("a signature by another algorithm", f"one by {algorithm.value}")
+        raise not_ours("a signature by another algorithm", f"one by {algorithm.value}")
     value = der[parts[5][2] : parts[5][3]]
     try:
         _verify(certificate, algorithm, value, hashlib.sha256(b"\x31" + der[parts[3][1] + 1 : parts[3][3]]).digest())
     except (InvalidSignature, TypeError) as fault:
-        raise _not_ours("a signature that this certificate does not verify", "the key the certificate names") from fault
+        raise not_ours("a signature that this certificate does not verify", "the key the certificate names") from fault
     unsigned = _attributes(der, parts[6]) if len(parts) > 6 else {}
     token = unsigned.get(cms.TIMESTAMP_TOKEN)
     return (token, value) if token is not None else None
@@ -182,11 +180,11 @@ def _signed_data(der: bytes) -> list[Span]:
         or der[kind[1] : kind[3]] != cms.SIGNED_DATA
         or der[outer[3] :] != bytes(len(der) - outer[3])
     ):
-        raise _not_ours("/Contents that is no SignedData", "one (RFC 5652)")
+        raise not_ours("/Contents that is no SignedData", "one (RFC 5652)")
     (signed,) = within(der, content[2], content[3])
     parts = list(within(der, signed[2], signed[3]))
     if parts[-1][0] != SET:
-        raise _not_ours("a CMS without signers", "one signer")
+        raise not_ours("a CMS without signers", "one signer")
     return parts
 
 
@@ -220,7 +218,7 @@ def _check_imprint(token: bytes, digest: bytes) -> None:
     imprint = list(within(token, info[2], info[3]))[2]
     _, hashed = within(token, imprint[2], imprint[3])
     if token[hashed[2] : hashed[3]] != digest:
-        raise _not_ours("a timestamp over something else", "one over these octets")
+        raise not_ours("a timestamp over something else", "one over these octets")
 
 
 def _check_store(file: File, catalog: Catalog, signature: _Signature) -> None:
@@ -237,17 +235,8 @@ def _check_store(file: File, catalog: Catalog, signature: _Signature) -> None:
         or not (file.array(entry.get(b"/OCSP")) or file.array(entry.get(b"/CRL")))
         or file.where(store).offset < signature.end
     ):
-        raise _not_ours("no validation data for this signature", "a DSS with it after it (PAdES-BASELINE-LT)")
+        raise not_ours("no validation data for this signature", "a DSS with it after it (PAdES-BASELINE-LT)")
 
 
 def _missing() -> NoReturn:
-    raise _not_ours("no signature in the slot's field", "one")
-
-
-def _not_ours(found: str, expected: str) -> Refused:
-    return Refused(
-        "self-check",
-        found=found,
-        expected=expected,
-        remedy="nothing was released; report this as a fault of the signer, or bind the right certificate",
-    )
+    raise not_ours("no signature in the slot's field", "one")

@@ -32,6 +32,7 @@ from services.signer.adapters.fast.reader import File
 from services.signer.adapters.fast.revision import Revision
 from services.signer.adapters.fast.store import Store
 from services.signer.adapters.fast.syntax import Declined, Dictionary, Octets, Ref, reference, text_string
+from services.signer.adapters.release import LASTING, TIMED, TooLarge, may_begin, no_room, not_ours
 from services.signer.model import (
     Box,
     Evidence,
@@ -50,7 +51,6 @@ from services.signer.ports import KeyStore, StatusSource, TimestampAuthority
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LEVELS = (BaselineLevel.B, BaselineLevel.T, BaselineLevel.LT, BaselineLevel.LTA)
 INLINE = 4 * 1024 * 1024
 """Octets of a file that is worked on in the caller's own thread: its hash takes 2 to 4 ms, a hop to another 0.1."""
 CHUNK = 1024 * 1024
@@ -60,10 +60,6 @@ BYTE_RANGE = 50
 """Room for the four numbers of /ByteRange, brackets included."""
 
 T = TypeVar("T")
-
-
-class TooLarge(Exception):
-    """What is to be embedded does not fit the hole made for it."""
 
 
 @dataclass(slots=True)
@@ -221,44 +217,31 @@ class FastWriter:
     async def _revisions(
         self, data: Octets, base: Passed, order: SigningOrder, evidence: Evidence, *, apart: bool
     ) -> Draft:
-        rank = LEVELS.index(order.level)
-        if base.digest() != order.redemption.base.raw:
-            raise Refused(
-                "not-what-was-authorised",
-                found="another base revision than the permit's",
-                expected="the bytes that were authorised",
-                remedy="ask for the signature with the right revision",
-            )
-        if rank >= 2 and not (evidence.ocsps or evidence.crls):
-            raise Unavailable(
-                "no-evidence",
-                found="no status material of the signer's certificate",
-                expected="an OCSP response or a CRL to embed (PAdES-BASELINE-LT)",
-                remedy="nothing was signed; it is tried again",
-            )
+        may_begin(base.digest(), order, evidence)
         for attempt in (1, 2):
             try:
-                draft, contents, token = await self._signature(data, base, order, rank=rank, apart=apart)
+                draft, contents, token = await self._signature(data, base, order, apart=apart)
                 break
             except TooLarge:
                 if attempt == 2:
-                    raise _no_room() from None
-        if token is not None and rank >= 2:
-            await self._prolong(draft, contents, token, evidence, closed=rank == 3)
+                    raise no_room() from None
+        if token is not None and order.level in LASTING:
+            await self._prolong(draft, contents, token, evidence, closed=order.level is BaselineLevel.LTA)
         return draft
 
     async def _signature(
-        self, data: Octets, base: Passed, order: SigningOrder, *, rank: int, apart: bool
+        self, data: Octets, base: Passed, order: SigningOrder, *, apart: bool
     ) -> tuple[Draft, bytes, Token | None]:
         """The draft with the signature, its `/Contents` with their padding, the timestamp of it."""
         template = cms.template(order.chain, order.redemption.algorithm)
-        room = template.room(self._authority.room if rank >= 1 else 0)
-        draft, hole = await _work(apart, _prepare, data, base, order, room, rank)
+        timed = order.level in TIMED
+        room = template.room(self._authority.room if timed else 0)
+        draft, hole = await _work(apart, _prepare, data, base, order, room)
         attributes = template.attributes(hole.digest())
         # The permit is made from the octets, not from what this writer says of them.
         permit = order.redemption.permit(Prepared(base, draft.added, hole.gap, attributes))
         signature = await self._keys.sign(permit)
-        token = await self._authority.timestamp(Digest.of(signature)) if rank >= 1 else None
+        token = await self._authority.timestamp(Digest.of(signature)) if timed else None
         content = template.content_info(attributes, signature, token.der if token is not None else None)
         return draft, hole.fill(content), token
 
@@ -288,7 +271,9 @@ class FastWriter:
                     evidence = more
                     _add_store(draft, contents, evidence)
         except Declined as fault:
-            raise _self_check(f"a file whose second reading failed ({fault.why})") from fault
+            raise not_ours(
+                f"a file whose second reading failed ({fault.why})", "one that can be extended again"
+            ) from fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,12 +300,12 @@ async def _work(apart: bool, work: Callable[..., T], *arguments: object) -> T:
     return await asyncio.to_thread(work, *arguments) if apart else work(*arguments)
 
 
-def _prepare(data: Octets, base: Passed, order: SigningOrder, room: int, rank: int) -> tuple[Draft, Hole]:
+def _prepare(data: Octets, base: Passed, order: SigningOrder, room: int) -> tuple[Draft, Hole]:
     """Everything up to the key: field, stamp, signature dictionary, in a revision with a hole."""
     file = File.open(data)
     catalog = Catalog.of(file)
     may_be_signed(catalog, certify=order.certify is not None)
-    if rank >= 2:
+    if order.level in LASTING:
         Store.of(catalog)
     form = Form.of(catalog)
     draft = Draft.on(file, base)
@@ -509,21 +494,3 @@ def _write_all(copy: int, data: bytes | bytearray) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(copy, view) :]
-
-
-def _self_check(found: str) -> Refused:
-    return Refused(
-        "self-check",
-        found=found,
-        expected="a file that can be extended again",
-        remedy="nothing was released; report this as a fault of the signer",
-    )
-
-
-def _no_room() -> Unavailable:
-    return Unavailable(
-        "signature-room",
-        found="a signature or timestamp token larger than the room reserved for it, twice",
-        expected="tokens of a steady size",
-        remedy="nothing was signed; it is tried again",
-    )

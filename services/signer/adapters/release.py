@@ -1,0 +1,58 @@
+"""What both writers hold to: before a key moves, and before a file is released."""
+
+from __future__ import annotations
+
+from events.errors import Refused, Unavailable
+from events.values import BaselineLevel
+from services.signer.model import Evidence, SigningOrder
+
+TIMED = (BaselineLevel.T, BaselineLevel.LT, BaselineLevel.LTA)
+LASTING = (BaselineLevel.LT, BaselineLevel.LTA)
+"""Each level holds what those before it hold (ETSI EN 319 142-1 clause 6)."""
+
+
+class TooLarge(Exception):
+    """What is to be embedded does not fit the hole made for it."""
+
+
+def may_begin(base: bytes, order: SigningOrder, evidence: Evidence) -> None:
+    """`base` is SHA-256 of the file that is to be signed.
+
+    Raises:
+        Refused: it is another file than the permit's.
+        Unavailable: the level needs status material, and there is none.
+    """
+    if base != order.redemption.base.raw:
+        raise Refused(
+            "not-what-was-authorised",
+            found="another base revision than the permit's",
+            expected="the bytes that were authorised",
+            remedy="ask for the signature with the right revision",
+        )
+    if order.level in LASTING and not (evidence.ocsps or evidence.crls):
+        raise Unavailable(
+            "no-evidence",
+            found="no status material of the signer's certificate",
+            expected="an OCSP response or a CRL to embed (PAdES-BASELINE-LT)",
+            remedy="nothing was signed; it is tried again",
+        )
+
+
+def no_room() -> Unavailable:
+    """A token did not fit a second time, in the room that was made for it."""
+    return Unavailable(
+        "signature-room",
+        found="a signature or timestamp token larger than the room reserved for it, twice",
+        expected="tokens of a steady size",
+        remedy="nothing was signed; it is tried again",
+    )
+
+
+def not_ours(found: str, expected: str) -> Refused:
+    """What was written is not what was ordered."""
+    return Refused(
+        "self-check",
+        found=found,
+        expected=expected,
+        remedy="nothing was released; report this as a fault of the signer, or bind the right certificate",
+    )
