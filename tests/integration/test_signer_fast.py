@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import zlib
 from pathlib import Path
 
 import pikepdf
@@ -21,6 +22,8 @@ from signer_world import desk, order
 from events.errors import Refused
 from events.values import BaselineLevel
 from services.runtime.clock import SystemClock
+from services.signer.adapters.fast.form import Catalog, Form
+from services.signer.adapters.fast.pages import last_page
 from services.signer.adapters.fast.reader import File
 from services.signer.adapters.fast.syntax import (
     Declined,
@@ -295,6 +298,97 @@ def test_comments_beside_comments_are_looked_at_once(text):
     """Each one more used to double the time: 60 octets were a minute."""
     with pytest.raises(Declined):
         dictionary_at(text, 0) if text[:1] == b"<" else items(text)
+
+
+def laid_out(objects: dict[int, bytes], *, size: int = 0, more: bytes = b"") -> bytes:
+    """A file of these objects' octets as they are, with a table; `more` goes behind its trailer."""
+    out, rows = bytearray(b"%PDF-1.7\n"), {}
+    for number, text in objects.items():
+        rows[number] = len(out)
+        out += b"%d 0 obj %b" % (number, text)
+    size = size or max(objects) + 1
+    at = len(out)
+    out += b"xref\n0 %d\n" % size
+    out += b"".join(b"%010d 00000 n\r\n" % rows[n] if n in rows else b"0000000000 65535 f\r\n" for n in range(size))
+    out += b"trailer\n<</Size %d/Root 1 0 R>>\n" % size + more
+    return bytes(out) + b"startxref\n%d\n%%%%EOF\n" % at
+
+
+PAGES = {1: b"<</Type/Catalog/Pages 2 0 R>>endobj\n", 2: b"<</Kids[3 0 R]>>endobj\n", 3: b"<</Type/Page>>endobj\n"}
+
+
+def fields_that_share_an_end() -> bytes:
+    """Each field's dictionary goes on, behind a comment with all the fields after it, in the same 300 kB."""
+    numbers = range(10, 210)
+    form = b"<</Fields[%b]>>" % b" ".join(b"%d 0 R" % n for n in numbers)
+    objects = PAGES | {1: b"<</Pages 2 0 R/AcroForm %b>>endobj\n" % form}
+    objects |= {n: b"<</T(f%d)%%" % n for n in numbers}
+    objects[209] += b"\n" + b"".join(b"/%X 1" % n for n in range(50_000)) + b">>endobj\n"
+    return laid_out(objects)
+
+
+def streams_that_unpack(width: int, predicted: bytes) -> bytes:
+    """A chain of cross-reference streams, each of 1 kB for a million octets."""
+    body = zlib.compress((predicted + bytes(width)) * (1_000_000 // (width + len(predicted))), 9)
+    rows = 1_000_000 // (width + len(predicted))
+    out, links = bytearray(b"%PDF-1.7\n"), []
+    for _ in range(70):
+        previous = b"/Prev %d" % links[-1] if links else b""
+        links.append(len(out))
+        out += (
+            b"9 0 obj\n<</Type/XRef/Size 10/Root 1 0 R/W[1 1 %d]/Index[20 %d]/Filter/FlateDecode/Length %d%b%b>>\n"
+            % (width - 2, rows, len(body), previous, b"/DecodeParms<</Predictor 12/Columns 3>>" if predicted else b"")
+        )
+        out += b"stream\n" + body + b"\nendstream\nendobj\n"
+    return bytes(out) + b"startxref\n%d\n%%%%EOF\n" % links[-1]
+
+
+def pages_that_hold_none() -> bytes:
+    """Nodes without leaves, in a file whose table has 2,000 parts."""
+    numbers = range(10, 6_000)
+    kids = b" ".join(b"%d 0 R" % n for n in numbers)
+    objects = PAGES | {2: b"<</Kids[%b]>>" % kids} | dict.fromkeys(numbers, b"<</Kids[]>>")
+    found = laid_out(objects)
+    first = found.rindex(b"xref\n0 ")
+    parts = b"".join(b"%d 1\n0000000000 65535 f\r\n" % n for n in range(10_000, 11_999))
+    return found + b"xref\n%btrailer\n<</Root 1 0 R/Size 6000/Prev %d>>\nstartxref\n%d\n%%%%EOF\n" % (
+        parts,
+        first,
+        len(found),
+    )
+
+
+def looked_at(pdf: bytes) -> None:
+    """What the writer looks at first."""
+    catalog = Catalog.of(File.open(pdf))
+    Form.of(catalog)
+    last_page(catalog.file, catalog.content)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "pdf",
+    [fields_that_share_an_end(), streams_that_unpack(4, b""), streams_that_unpack(3, b"\2"), pages_that_hold_none()],
+    ids=["fields", "unpack", "predicted", "pages"],
+)
+def test_a_small_file_that_takes_much_is_left(pdf):
+    """1 MB took half a minute of the loop, or a gigabyte: what is looked at and kept ends with the file's size."""
+    with pytest.raises(Declined, match=r"more work|too much"):
+        looked_at(pdf)
+
+
+def test_numbers_of_any_length_are_declined():
+    """An object stream's own table is not believed to be numbers that can be read."""
+    body = b"9" * 5_000 + b" 0 <<>>"
+    stream = b"<</Type/ObjStm/N 1/First 5003/Length %d>>stream\n%b\nendstream endobj\n" % (len(body), body)
+    row = b"\1\0\0\0\2\0\5\0"
+    out = b"%PDF-1.7\n5 0 obj" + stream
+    at = len(out)
+    out += b"6 0 obj<</Type/XRef/Size 7/Root 1 0 R/W[1 2 1]/Index[1 1 5 1]/Length 8>>stream\n"
+    out += row[4:] + b"\1\0\11\0" + b"\nendstream endobj\nstartxref\n%d\n%%%%EOF\n" % at
+    file = File.open(out)
+    with pytest.raises(Declined, match="does not say what it holds"):
+        file.read(file.root)
 
 
 @given(st.text(max_size=30).filter(lambda text: "\ud800" not in text and text.isprintable()))

@@ -23,7 +23,11 @@ from services.signer.adapters.fast.syntax import (
 MOST_OBJECTS = 8_388_607
 """ISO 32000-1 annex C."""
 MOST_SECTIONS = 2_000
-LARGEST_STREAM = 64_000_000
+MOST_IN_STREAM = 200_000
+LOOKING = 8_000_000
+UNPACKED = 64_000_000
+FEW = 8
+"""Rows of a predicted cross-reference stream that are each added up from the top; for more it is undone whole."""
 MOST_REMEMBERED = 256
 """Dictionaries that are not read twice; a file may have thousands of pages."""
 
@@ -33,6 +37,38 @@ _SUBSECTION = re.compile(rb"[\t\n\r ]*([0-9]{1,10}) ([0-9]{1,10})[ ]*(?:\r\n|\r|
 _TRAILER = re.compile(rb"[\t\n\r ]*trailer")
 _ROW = re.compile(rb"([0-9]{10}) ([0-9]{5}) ([nf])(?: \r| \n|\r\n)")
 _STREAM = re.compile(rb"[\x00\t\n\x0c\r ]*stream(?:\r\n|\n)")
+
+
+class Effort:
+    """What may be done for one revision of a file, in octets: `looking` at them, which takes some 50 ns each, and
+    keeping what was `unpacked`. Sound files need a fraction; without an end, 1 MB kept a signer for half a minute.
+    """
+
+    __slots__ = ("looking", "unpacked")
+
+    def __init__(self, size: int) -> None:
+        self.looking = LOOKING + 4 * size
+        self.unpacked = UNPACKED
+
+    def look(self, octets: int) -> None:
+        """Count octets that were looked at.
+
+        Raises:
+            Declined: too many for a file of this size.
+        """
+        self.looking -= octets
+        if self.looking < 0:
+            raise Declined("a file that takes more work than its size explains")
+
+    def keep(self, octets: int) -> None:
+        """Count octets that were unpacked and stay in memory.
+
+        Raises:
+            Declined: too many.
+        """
+        self.unpacked -= octets
+        if self.unpacked < 0:
+            raise Declined("streams that unpack to too much")
 
 
 class Place(NamedTuple):
@@ -54,6 +90,7 @@ class Section:
     widths: tuple[int, int, int] = (0, 0, 0)
     up: bool = False
     hybrid: Section | None = None
+    looks: int = 0
 
     @property
     def is_stream(self) -> bool:
@@ -93,6 +130,9 @@ class Section:
     def _in_stream(self, row: int) -> Place | None:
         assert self.rows is not None  # noqa: S101 - the caller looked
         width = sum(self.widths)
+        self.looks += 1
+        if self.up and self.looks > FEW:
+            self.rows, self.up = _unfiltered(self.rows, width), False
         if self.up:
             # Each octet of a row is the sum of its column so far: PNG's Up (ISO 32000-2 clause 7.4.4.4).
             stride = width + 1
@@ -129,6 +169,10 @@ class File:
     _next: int | None = None
     _seen: set[int] = field(default_factory=set)
     _packed: dict[int, tuple[dict[int, int], bytes]] = field(default_factory=dict)
+    _effort: Effort = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._effort = Effort(self.size)
 
     @classmethod
     def open(cls, data: Octets) -> File:
@@ -155,7 +199,7 @@ class File:
         if here in self._seen or len(self._seen) >= MOST_SECTIONS:
             raise Declined("a chain of cross-references that is a loop or too long")
         self._seen.add(here)
-        section = _section(self.data, here, self.size)
+        section = _section(self.data, here, self.size, self._effort)
         if section.trailer.get(b"/Encrypt") is not None:
             raise Declined("encrypted")
         self.sections.append(section)
@@ -209,7 +253,9 @@ class File:
         """
         at = 0
         while at < len(self.sections) or self._older():
-            spoken, place = self.sections[at].find(self.data, wanted.number)
+            section = self.sections[at]
+            self._effort.look(10 + len(section.runs))
+            spoken, place = section.find(self.data, wanted.number)
             if spoken:
                 if place is None or place.generation != wanted.generation:
                     break
@@ -240,7 +286,9 @@ class File:
         Raises:
             Declined: it is not where the cross-reference says.
         """
-        return value_at(*self.at(wanted))[0]
+        found = value_at(*self.at(wanted))[0]
+        self._effort.look(len(found))
+        return found
 
     def follow(self, text: bytes | None) -> bytes | None:
         """The text, or what it refers to; none for null.
@@ -275,6 +323,7 @@ class File:
         found = self._read.get(wanted)
         if found is None:
             found = dictionary_at(*self.at(wanted))[0]
+            self._effort.look(len(found.text) + 20 * len(found.spans))
             if len(self._read) < MOST_REMEMBERED:
                 self._read[wanted] = found
         return found
@@ -289,6 +338,10 @@ class File:
         self.written[ref.number] = text
         return text
 
+    def start(self) -> None:
+        """Another revision begins: it may take as much work as the one before."""
+        self._effort.looking = Effort(self.size).looking
+
     def go_back(self, xref: int, written: dict[int, bytes]) -> None:
         """Forget what was written since the file was like that."""
         self.xref, self.written = xref, written
@@ -301,7 +354,10 @@ class File:
             Declined: it is something else.
         """
         found = self.follow(text)
-        return [] if found is None else items(found)
+        if found is None:
+            return []
+        self._effort.look(len(found))
+        return items(found)
 
     def stream(self, wanted: Ref) -> bytes:
         """A stream's decoded octets; only Flate is known.
@@ -311,7 +367,7 @@ class File:
         """
         data, begins = self.at(wanted)
         said, end = dictionary_at(data, begins)
-        return _stream(data, said, end, len(data))
+        return _stream(data, said, end, len(data), self._effort)
 
     def _in_stream(self, place: Place, wanted: int) -> tuple[bytes, int]:
         assert place.within is not None  # noqa: S101 - the caller looked
@@ -328,11 +384,17 @@ class File:
         data, begins = self.at(wanted)
         said, end = dictionary_at(data, begins)
         count, first = integer(said.get(b"/N")), integer(said.get(b"/First"))
-        body = _stream(data, said, end, len(data))
-        if count is None or first is None or not 0 <= first <= len(body) or not 0 <= count <= first:
+        body = _stream(data, said, end, len(data), self._effort)
+        self._effort.keep(len(body))
+        if (
+            count is None
+            or first is None
+            or not 0 <= first <= len(body)
+            or not 0 <= count <= min(first, MOST_IN_STREAM)
+        ):
             raise Declined("an object stream that does not say what it holds")
-        pairs = body[:first].split()
-        if len(pairs) < 2 * count or not all(one.isdigit() for one in pairs[: 2 * count]):
+        pairs = body[:first].split(None, 2 * count)
+        if len(pairs) < 2 * count or not all(len(one) <= 10 and one.isdigit() for one in pairs[: 2 * count]):
             raise Declined("an object stream that does not say what it holds")
         offsets = {int(pairs[2 * i]): first + int(pairs[2 * i + 1]) for i in range(count)}
         if len(offsets) != count:
@@ -340,21 +402,22 @@ class File:
         return offsets, body
 
 
-def _section(data: Octets, at: int, size: int) -> Section:
+def _section(data: Octets, at: int, size: int, effort: Effort) -> Section:
     if not 0 < at < size:
         raise Declined("a cross-reference section outside the file")
     if data[at : at + 4] == b"xref":
-        return _table(data, at, size)
+        return _table(data, at, size, effort)
     head = _HEAD.match(data, at, min(size, at + 60))
     if head is None or not data[at : at + 1].isdigit():
         raise Declined("no cross-reference section where one is expected")
     trailer, end = dictionary_at(data, head.end())
     if trailer.get(b"/Type") != b"/XRef":
         raise Declined("no cross-reference section where one is expected")
-    return _xref_stream(data, trailer, end, size)
+    effort.look(len(trailer.text))
+    return _xref_stream(data, trailer, end, size, effort)
 
 
-def _table(data: Octets, at: int, size: int) -> Section:
+def _table(data: Octets, at: int, size: int, effort: Effort) -> Section:
     place = at + 4
     runs: list[tuple[int, int, int]] = []
     while (head := _SUBSECTION.match(data, place)) is not None:
@@ -368,17 +431,18 @@ def _table(data: Octets, at: int, size: int) -> Section:
     if word is None:
         raise Declined("a cross-reference table without a trailer")
     trailer, _ = dictionary_at(data, word.end())
+    effort.look(len(trailer.text) + 20 * len(runs))
     section = Section(trailer, runs)
     more = trailer.get(b"/XRefStm")
     if more is not None:
         where = integer(more)
         if where is None or not 0 < where < size or data[where : where + 4] == b"xref":
             raise Declined("a hybrid file whose stream is not there")
-        section.hybrid = _section(data, where, size)
+        section.hybrid = _section(data, where, size, effort)
     return section
 
 
-def _xref_stream(data: Octets, trailer: Dictionary, end: int, size: int) -> Section:
+def _xref_stream(data: Octets, trailer: Dictionary, end: int, size: int, effort: Effort) -> Section:
     told = [integer(one) for one in items(trailer.get(b"/W") or b"")]
     declared = integer(trailer.get(b"/Size"))
     if len(told) != 3 or declared is None:
@@ -395,9 +459,10 @@ def _xref_stream(data: Octets, trailer: Dictionary, end: int, size: int) -> Sect
             raise Declined("a cross-reference stream that claims too many objects")
         runs.append((first, count, rows))
         rows += count
-    if len(numbers) % 2 or rows * (sum(widths) + 1) > LARGEST_STREAM:
+    if len(numbers) % 2 or rows * (sum(widths) + 1) > UNPACKED:
         raise Declined("a cross-reference stream that claims too many objects")
-    body = _stream(data, trailer, end, size, raw_predictor=True)
+    body = _stream(data, trailer, end, size, effort, raw_predictor=True)
+    effort.keep(len(body))
     parameters = _parameters(trailer)
     width = sum(widths)
     up = False
@@ -406,6 +471,8 @@ def _xref_stream(data: Octets, trailer: Dictionary, end: int, size: int) -> Sect
             raise Declined("a cross-reference stream with odd columns")
         if len(body) % (width + 1):
             raise Declined("a cross-reference stream that is too short")
+        # Undoing the prediction, now or after a few looks, takes a microsecond a row.
+        effort.look(FEW * len(body))
         up = body[:: width + 1].count(2) * (width + 1) == len(body)
         if not up or rows > 50_000:
             body, up = _unfiltered(body, width), False
@@ -422,7 +489,9 @@ def _parameters(said: Dictionary) -> Dictionary | None:
     return Dictionary.parse(text) if text is not None else None
 
 
-def _stream(data: Octets, said: Dictionary, end: int, size: int, *, raw_predictor: bool = False) -> bytes:
+def _stream(
+    data: Octets, said: Dictionary, end: int, size: int, effort: Effort, *, raw_predictor: bool = False
+) -> bytes:
     """The octets of the stream that follows its dictionary; `raw_predictor` leaves PNG prediction in place."""
     word = _STREAM.match(data, end, min(size, end + 40))
     length = integer(said.get(b"/Length"))
@@ -436,6 +505,7 @@ def _stream(data: Octets, said: Dictionary, end: int, size: int, *, raw_predicto
         if len(inside) > 1:
             raise Declined("a stream with several filters")
         filters = inside[0] if inside else None
+    effort.look(length)
     body = data[word.end() : word.end() + length]
     if filters is None:
         return body
@@ -443,9 +513,10 @@ def _stream(data: Octets, said: Dictionary, end: int, size: int, *, raw_predicto
         raise Declined("a stream with a filter that is not Flate")
     unpacker = zlib.decompressobj()
     try:
-        body = unpacker.decompress(body, LARGEST_STREAM)
+        body = unpacker.decompress(body, UNPACKED)
     except zlib.error as fault:
         raise Declined("a stream that does not unpack") from fault
+    effort.look(len(body))
     if unpacker.unconsumed_tail or not unpacker.eof:
         raise Declined("a stream that is cut or too long")
     parameters = _parameters(said)

@@ -82,6 +82,7 @@ class Draft:
 
     def revision(self) -> Revision:
         """A new revision after all that is there."""
+        self.file.start()
         return Revision(self.file, self.base.size + len(self.added), self.beyond)
 
     def write(self, revision: Revision) -> dict[int, int]:
