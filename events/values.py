@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Any, ClassVar, Self
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -154,14 +154,3 @@ class CertificateProfile(StrEnum):
     NATURAL = "natural"
     ORGANISATION = "organisation"
     NATURAL_IN_ORGANISATION = "natural-in-organisation"
-
-
-class RevocationReason(Enum):
-    """CRLReason of RFC 5280 clause 5.3.1, by name; the value is its number."""
-
-    KEY_COMPROMISE = 1
-    AFFILIATION_CHANGED = 3
-    SUPERSEDED = 4
-    CESSATION_OF_OPERATION = 5
-    CERTIFICATE_HOLD = 6
-    PRIVILEGE_WITHDRAWN = 9

@@ -160,9 +160,6 @@ TAKES = frozenset(
 )
 """These take rights away: applied in spite of a gap, at any age, also after the end."""
 
-GIVES = frozenset({"identity.verified", "identity.updated", "identity.unlocked", "org.verified"})
-"""These give rights: applied only when everything before them was heard."""
-
 VERIFIES = frozenset({"identity.verified", "org.verified"})
 """These must be fresh and are for one transaction."""
 

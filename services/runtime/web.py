@@ -18,7 +18,7 @@ from aiohttp import BodyPartReader, hdrs, web
 from pydantic import BaseModel, ValidationError
 
 from events.errors import AntinError, Malformed, Refused, Unavailable
-from services.runtime.access import Access, Caller, Keyring, Scope
+from services.runtime.access import Access, Caller, Keyring
 from services.runtime.clock import Clock
 from services.runtime.database import Database, Tx
 from services.runtime.outbox import new_id
@@ -450,8 +450,3 @@ def _told(
 def _route_of(request: web.Request) -> str:
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "unknown"
-
-
-def scopes_of(routes: Iterable[Route]) -> frozenset[str]:
-    """Every scope some route asks for."""
-    return frozenset(route.access.name for route in routes if isinstance(route.access, Scope))

@@ -6,7 +6,8 @@ passed file undetermined, and at the gate every difference keeps a file from bei
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
+from typing import Literal
 
 from services.verifier.model import (
     Agreement,
@@ -253,52 +254,38 @@ def _matching(signed: _Signed, opinions: list[Opinion]) -> Opinion | None:
 
 
 def _points(signed: _Signed, opinion: Opinion) -> list[AgreementRow]:
-    rows = [_on_integrity(signed, opinion)]
+    # Who looked at the digest and the value alone says nothing of later changes.
+    whole = {Integrity.INTACT} if opinion.scope is not Scope.VALUE else set(Integrity) - {Integrity.BROKEN}
+    rows = [_compare(signed, opinion, "integrity", signed.integrity, opinion.integrity, whole)]
     if opinion.scope is not Scope.VALUE and rows[0].stance is not Stance.CANNOT_SAY:
-        rows.append(_on_verdict(signed, opinion))
+        rows.append(_compare(signed, opinion, "verdict", signed.verdict, opinion.verdict, {Verdict.PASSED}))
     return rows
 
 
-def _on_integrity(signed: _Signed, opinion: Opinion) -> AgreementRow:
+def _compare(
+    signed: _Signed,
+    opinion: Opinion,
+    on: Literal["integrity", "verdict"],
+    mine: Integrity | Verdict,
+    theirs: Integrity | Verdict | None,
+    good: Set[Integrity | Verdict],
+) -> AgreementRow:
+    """One point: they agree where both are good or neither is."""
     row = AgreementRow(
         engine=opinion.engine,
         field=signed.field,
-        on="integrity",
+        on=on,
         stance=Stance.AGREES,
-        one=signed.integrity.value,
-        other=opinion.integrity.value if opinion.integrity else (opinion.reason or "?"),
+        one=mine.value,
+        other=theirs.value if theirs else (opinion.reason or "?"),
     )
-    if opinion.integrity is None:
+    if theirs is None:
         why = _why_silent(opinion)
         return row.model_copy(update={"stance": Stance.CANNOT_SAY, "stricter": True, "why": why})
-    if opinion.scope is Scope.VALUE:
-        # Only the digest and the value were looked at: later changes are not its business.
-        mine, theirs = signed.integrity is not Integrity.BROKEN, opinion.integrity is not Integrity.BROKEN
-    else:
-        mine, theirs = signed.integrity is Integrity.INTACT, opinion.integrity is Integrity.INTACT
-    if mine == theirs:
+    if (mine in good) == (theirs in good):
         return row
-    why = _why_stricter(signed, opinion) if mine else _why_lenient(signed)
-    return row.model_copy(update={"stance": Stance.DIFFERS, "stricter": mine, "why": why})
-
-
-def _on_verdict(signed: _Signed, opinion: Opinion) -> AgreementRow:
-    row = AgreementRow(
-        engine=opinion.engine,
-        field=signed.field,
-        on="verdict",
-        stance=Stance.AGREES,
-        one=signed.verdict.value,
-        other=opinion.verdict.value if opinion.verdict else (opinion.reason or "?"),
-    )
-    if opinion.verdict is None:
-        why = _why_silent(opinion)
-        return row.model_copy(update={"stance": Stance.CANNOT_SAY, "stricter": True, "why": why})
-    mine, theirs = signed.verdict is Verdict.PASSED, opinion.verdict is Verdict.PASSED
-    if mine == theirs:
-        return row
-    why = _why_stricter(signed, opinion) if mine else _why_lenient(signed)
-    return row.model_copy(update={"stance": Stance.DIFFERS, "stricter": mine, "why": why})
+    why = _why_stricter(signed, opinion) if mine in good else _why_lenient(signed)
+    return row.model_copy(update={"stance": Stance.DIFFERS, "stricter": mine in good, "why": why})
 
 
 def _why_lenient(signed: _Signed) -> str | None:

@@ -94,7 +94,7 @@ class _Found:
         )
 
 
-async def judge(
+def examine(
     data: bytes,
     *,
     file: str,
@@ -111,19 +111,6 @@ async def judge(
         ValueError: an anchor is no certificate.
         MemoryError: the process may not have what the file needs.
     """
-    return examine(data, file=file, anchors=anchors, now=now, extra=extra, base_size=base_size)
-
-
-def examine(
-    data: bytes,
-    *,
-    file: str,
-    anchors: Sequence[bytes],
-    now: datetime,
-    extra: Brought | None = None,
-    base_size: int | None = None,
-) -> FileReport:
-    """As `judge`, for callers without a loop. Raises what it raises."""
     standing = Standing(load_anchors(anchors), now)
     if b"%PDF-" not in data[:1024]:
         return unreadable(file, "not-a-pdf", now)

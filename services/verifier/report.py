@@ -25,7 +25,6 @@ from services.verifier.model import (
     NamedParty,
     SignatureReport,
     Stance,
-    TimestampReport,
     TrustedBy,
     Verdict,
 )
@@ -133,11 +132,6 @@ def _difference(engine: str, on: str, one: str, other: str, why: str, *, fields:
 
 def _word(name: str) -> Text:
     return catalogue.INTEGRITY.get(name) or catalogue.VERDICTS.get(name) or LABELS.get(name) or LABELS["cannot-say"]
-
-
-def verdict_of(one: SignatureReport | TimestampReport) -> str:
-    """The verdict's word in code."""
-    return one.verdict.value
 
 
 def html(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from services.runtime.clock import SystemClock
-from services.verifier.engine import judge
+from services.verifier.engine import examine
 from services.verifier.model import FileReport, Integrity, Verdict
 
 SHARED = Path(os.environ.get("ANTIN_SHARED", Path(__file__).parents[3] / "shared"))
@@ -53,7 +53,7 @@ async def judged(entry: dict[str, Any] | None) -> FileReport:
     if entry is None:
         pytest.skip(f"no corpus at {CORPUS}")
     data = (CORPUS / entry["file"]).read_bytes()
-    return await judge(data, file=entry["file"], anchors=[], now=SystemClock().now())
+    return examine(data, file=entry["file"], anchors=[], now=SystemClock().now())
 
 
 @pytest.mark.parametrize("entry", cases())

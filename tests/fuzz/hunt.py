@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from services.verifier.engine import judge
+from services.verifier.engine import examine
 from services.verifier.model import FileReport
 from services.verifier.sandbox import Limits, Sandbox
 from tests.fuzz.mutants import Mutant, mutant
@@ -84,7 +84,7 @@ def examined(seeds: Seeds, signed: Any, one: Mutant, index: int) -> tuple[FileRe
 
 
 def _judged(data: bytes, seeds: Seeds) -> FileReport:
-    return asyncio.run(judge(data, file="mutant.pdf", anchors=seeds.anchors, now=seeds.now, extra=seeds.brought))
+    return examine(data, file="mutant.pdf", anchors=seeds.anchors, now=seeds.now, extra=seeds.brought)
 
 
 def hunt(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import time
@@ -34,31 +33,31 @@ def test_a_few_hundred_mutants_are_stood(made, tmp_path):
 async def test_the_seeds_themselves_are_good(made):
     """Each seed is intact and is what its signers signed, so that a mutant called broken says something."""
     for name, data in made.files.items():
-        report = await hunt.judge(data, file=name, anchors=made.anchors, now=made.now, extra=made.brought)
+        report = hunt.examine(data, file=name, anchors=made.anchors, now=made.now, extra=made.brought)
         assert report.integrity is Integrity.INTACT, (name, report.findings)
         untouched = mutants.Mutant(data, name, ())
         assert hunt.forged(untouched, report, made.signed()) is None, name
 
 
-async def believing(data: bytes, **_: object) -> FileReport:
+def believing(data: bytes, **_: object) -> FileReport:
     """Calls every file what its seed was: intact."""
     return REPORT.model_copy(update={"integrity": Integrity.INTACT})
 
 
-async def falling(data: bytes, **_: object) -> FileReport:
+def falling(data: bytes, **_: object) -> FileReport:
     raise KeyError("/Root")
 
 
-async def hanging(data: bytes, **_: object) -> FileReport:
-    time.sleep(30)  # noqa: ASYNC251 - a judge in native code yields to nobody
+def hanging(data: bytes, **_: object) -> FileReport:
+    time.sleep(30)
     return REPORT
 
 
-async def dying(data: bytes, **_: object) -> FileReport:
+def dying(data: bytes, **_: object) -> FileReport:
     os._exit(9)
 
 
-async def slow(data: bytes, **_: object) -> FileReport:
+def slow(data: bytes, **_: object) -> FileReport:
     until = time.process_time() + 0.05
     while time.process_time() < until:
         pass
@@ -73,7 +72,7 @@ REPORT = FileReport(file="x", judged_at="2026-01-01T00:00:00Z", integrity=Integr
     [(believing, "forged"), (falling, "exception"), (hanging, "hang"), (dying, "crash"), (slow, "slow")],
 )
 def test_a_bad_judge_is_found(made, tmp_path, monkeypatch, judge, kind):
-    monkeypatch.setattr(hunt, "judge", judge)
+    monkeypatch.setattr(hunt, "examine", judge)
     monkeypatch.setattr(hunt, "PROCESSOR_SECONDS", 0.04)
     if kind == "hang":
         monkeypatch.setattr(hunt, "HANG_SECONDS", 1.0)
@@ -87,7 +86,7 @@ def test_a_bad_judge_is_found(made, tmp_path, monkeypatch, judge, kind):
 def test_a_signature_moved_to_other_bytes_is_found(made):
     """The oracle of the hunt itself: the report of the true file does not pass for a changed one."""
     data = made.files["b"]
-    report = asyncio.run(hunt.judge(data, file="b", anchors=made.anchors, now=made.now, extra=made.brought))
+    report = hunt.examine(data, file="b", anchors=made.anchors, now=made.now, extra=made.brought)
     signed = made.signed()
     changed = data.replace(b"A contract", b"B contract")
     assert changed != data
@@ -101,9 +100,7 @@ async def test_what_is_made_anew_for_a_long_hunt_is_good_too():
     fresh = seeds.make()
     assert len(fresh.files) > 20
     for name in ("b", "two", "three-lta"):
-        report = await hunt.judge(
-            fresh.files[name], file=name, anchors=fresh.anchors, now=fresh.now, extra=fresh.brought
-        )
+        report = hunt.examine(fresh.files[name], file=name, anchors=fresh.anchors, now=fresh.now, extra=fresh.brought)
         assert report.integrity is Integrity.INTACT
 
 

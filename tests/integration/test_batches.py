@@ -38,7 +38,7 @@ from services.signer.adapters.status import OnlineStatus
 from services.signer.adapters.tsa import Rfc3161Authority
 from services.signer.batch.handlers import Press
 from services.signer.batch.model import LEASE, LIFE, PATIENCE, PAUSE, DocumentState
-from services.verifier.engine import judge
+from services.verifier.engine import examine
 
 
 def documents(count: int) -> list[bytes]:
@@ -124,7 +124,7 @@ async def test_one_approval_signs_every_document_and_each_is_provable(world, tmp
             assert inclusion.leads(Digest.of(pdf).raw, Digest(proof["root"]))
             assert proof["activation"] == token
             assert proof["signed"] == Digest.of(signed)
-        report = await judge(signed, file="x.pdf", anchors=[world.root.der], now=SystemClock().now())
+        report = examine(signed, file="x.pdf", anchors=[world.root.der], now=SystemClock().now())
         assert report.signatures[0].integrity.value == "intact"
 
 

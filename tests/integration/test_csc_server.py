@@ -43,7 +43,7 @@ from domain.merkle import Tree
 from events.binding import CertificateBound, CertificateSuspended
 from events.values import CertificateProfile, Code, Digest, KeyAlgorithm
 from services.signer.csc.model import SHA256, Client
-from services.verifier.engine import judge
+from services.verifier.engine import examine
 
 SECRET = "a secret of the client's"
 CLIENT = Client(
@@ -207,7 +207,7 @@ async def test_pyhankos_own_client_signs_through_it(world, tmp_path, algorithm):
         metadata = PdfSignatureMetadata(field_name="Ky", md_algorithm="sha256", subfilter=SigSeedSubFilter.PADES)
         out = BytesIO()
         await PdfSigner(metadata, signer).async_sign_pdf(IncrementalPdfFileWriter(BytesIO(pdfs.minimal())), output=out)
-        report = await judge(out.getvalue(), file="x.pdf", anchors=[world.root.der], now=caller.at.platform.clock.now())
+        report = examine(out.getvalue(), file="x.pdf", anchors=[world.root.der], now=caller.at.platform.clock.now())
         (one,) = report.signatures
         assert one.integrity.value == "intact"
         assert one.certificate is not None
@@ -395,7 +395,7 @@ async def test_documents_are_signed_whole(world, tmp_path, mode):
                     await asyncio.sleep(0.05)
         (signed,) = (base64.b64decode(text) for text in found["DocumentWithSignature"])
         assert signed.startswith(pdf)
-        report = await judge(signed, file="x.pdf", anchors=[world.root.der], now=caller.at.platform.clock.now())
+        report = examine(signed, file="x.pdf", anchors=[world.root.der], now=caller.at.platform.clock.now())
         assert (report.verdict.value, report.signatures[0].level) == ("passed", "PAdES-BASELINE-LTA")
 
 

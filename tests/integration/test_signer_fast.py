@@ -38,7 +38,7 @@ from services.signer.adapters.fast.syntax import (
 from services.signer.adapters.fast.writer import FastWriter
 from services.signer.adapters.pyhanko_writer import PyhankoWriter
 from services.signer.model import Certify, SigningAlgorithm, WrittenBy
-from services.verifier.engine import judge as judged
+from services.verifier.engine import examine
 from services.verifier.model import Integrity
 from tests.support.judges import judge, passes_at_pyhanko
 
@@ -72,7 +72,7 @@ async def test_both_writers_are_judged_equal(tmp_path, kind):
                 signed = await writer(at.keys, at.authority, at.status).sign(pdf, ordered, check.evidence)
                 pdf = signed.pdf
             root = at.world.root.certificate.public_bytes(Encoding.PEM)
-            report = await judged(pdf, file=kind, anchors=[root], now=SystemClock().now())
+            report = examine(pdf, file=kind, anchors=[root], now=SystemClock().now())
             assert await passes_at_pyhanko(pdf, at.world.root.der) == 2
             found[signed.written_by] = [
                 (one.field, one.integrity, one.verdict, one.level, [c.allowed for c in one.changes if not c.allowed])
@@ -169,7 +169,7 @@ async def test_a_certification_allows_what_it_says_and_others_may_sign(tmp_path,
         with pytest.raises(Refused, match="certification-not-first"):
             await at.writer.sign(both, again, check.evidence)
         root = at.world.root.certificate.public_bytes(Encoding.PEM)
-        report = await judged(both, file="certified", anchors=[root], now=SystemClock().now())
+        report = examine(both, file="certified", anchors=[root], now=SystemClock().now())
     with pikepdf.open(io.BytesIO(both)) as document:
         value = document.Root.Perms.DocMDP
         assert value.Reference[0].TransformMethod == "/DocMDP"

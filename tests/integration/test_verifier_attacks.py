@@ -20,7 +20,7 @@ import pdfs
 from forge import Forge, with_store
 from signer_world import DOCUMENT_SIGNING, Ca, name
 
-from services.verifier.engine import judge
+from services.verifier.engine import examine
 from services.verifier.model import Brought, FileReport, Indication, Integrity, Sub, Verdict
 from services.verifier.pdf.document import Document
 
@@ -44,7 +44,7 @@ def good(forge, alice) -> bytes:
 
 async def verdict(forge, pdf: bytes, brought: Brought | None = None, **options) -> FileReport:
     options = {"anchors": forge.anchors, "now": forge.now} | options
-    return await judge(pdf, file="x.pdf", extra=brought if brought is not None else forge.evidence(), **options)
+    return examine(pdf, file="x.pdf", extra=brought if brought is not None else forge.evidence(), **options)
 
 
 def reasons(report: FileReport) -> set[str | None]:

@@ -17,7 +17,7 @@ from signer_world import World
 from events.errors import Unavailable
 from services.runtime.outbound import Answer
 from services.verifier.adapters.status import ADDRESSES, MOST, OnlineStatus
-from services.verifier.engine import judge
+from services.verifier.engine import examine
 from services.verifier.model import MissingStatus
 
 
@@ -46,7 +46,7 @@ class Recorded:
 
 
 async def test_a_trusted_certificate_without_status_is_named_with_its_addresses(forge, signed):
-    report = await judge(signed, file="x", anchors=forge.anchors, now=forge.now)
+    report = examine(signed, file="x", anchors=forge.anchors, now=forge.now)
     needs = [need for one in report.signatures for need in one.needs]
     assert needs
     assert all(url.startswith("http://status.example/") for need in needs for url in (*need.ocsp, *need.crl))
@@ -58,7 +58,7 @@ async def test_of_a_stranger_s_certificate_no_address_is_named(signed, trusted):
     """Whoever sends a file must not choose whom the service calls."""
     other = Forge()
     anchors = other.anchors if trusted == "somebody else" else []
-    report = await judge(signed, file="x", anchors=anchors, now=other.now)
+    report = examine(signed, file="x", anchors=anchors, now=other.now)
     assert report.signatures
     assert [need for one in report.signatures for need in one.needs] == []
 

@@ -238,17 +238,6 @@ class Kafka:
         """The settings with which Antin uses the plain listener."""
         return {"ANTIN_KAFKA__BOOTSTRAP": self.bootstrap, "ANTIN_KAFKA__SECURITY": "PLAINTEXT"}
 
-    def sasl_environment(self) -> dict[str, str]:
-        """The settings with which Antin uses the SASL_SSL listener."""
-        return {
-            "ANTIN_KAFKA__BOOTSTRAP": self.sasl_bootstrap,
-            "ANTIN_KAFKA__SECURITY": "SASL_SSL",
-            "ANTIN_KAFKA__MECHANISM": "SCRAM-SHA-512",
-            "ANTIN_KAFKA__USERNAME": self.username,
-            "ANTIN_KAFKA__PASSWORD_FILE": str(self.password_file),
-            "ANTIN_KAFKA__CA_FILE": str(self.ca_file),
-        }
-
     def _configure(self) -> Path:
         text = PROPERTIES.format(
             port=self._port,

@@ -30,7 +30,6 @@ DS = "http://www.w3.org/2000/09/xmldsig#"
 XADES = "http://uri.etsi.org/01903/v1.3.2#"
 SHA256 = "http://www.w3.org/2001/04/xmlenc#sha256"
 URN = "urn:etsi:019102"
-MEDIA = "application/xml; charset=utf-8"
 
 _MAIN = {
     Indication.PASSED: "total-passed",
