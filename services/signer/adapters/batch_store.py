@@ -32,6 +32,7 @@ class SqlLedger:
         Raises:
             Refused: it was redeemed for something else.
         """
+        await store.wait_for_turn(self._tx, batch.jti)
         elsewhere = sa.select(authorizations.c.id).where(authorizations.c.jti == batch.jti)
         row = (await self._tx.execute(sa.select(batches).where(batches.c.jti == batch.jti))).first()
         if row is not None:

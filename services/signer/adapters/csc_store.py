@@ -72,6 +72,7 @@ class SqlBook:
         Raises:
             Refused: it was redeemed before.
         """
+        await store.wait_for_turn(self._tx, authorization.jti)
         for table in (authorizations, batches):
             known = sa.select(table.c.id).where(table.c.jti == authorization.jti)
             if (await self._tx.execute(known)).first() is not None:

@@ -107,6 +107,14 @@ class SqlSlots:
         )
 
 
+async def wait_for_turn(tx: Tx, jti: str) -> None:
+    """Until this transaction ends no other looks whether the activation `jti` was redeemed: one table for each use
+    would not keep two uses apart. SQLite has one writer anyhow.
+    """
+    if tx.conn.dialect.name == "postgresql":
+        await tx.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"activation {jti}", 0))))
+
+
 async def redeem(database: Database, redemption: Redemption) -> Redemption:
     """Redeem a permit in a transaction of its own; the same work finds its redemption again.
 
@@ -114,6 +122,7 @@ async def redeem(database: Database, redemption: Redemption) -> Redemption:
         Refused: it was redeemed for something else.
     """
     async with database.write() as tx:
+        await wait_for_turn(tx, redemption.jti)
         row = (await tx.execute(sa.select(redemptions).where(redemptions.c.jti == redemption.jti))).first()
         if row is None:
             values = {
@@ -150,4 +159,4 @@ async def redeem(database: Database, redemption: Redemption) -> Redemption:
     return found
 
 
-__all__ = ["SqlCredentials", "SqlSlots", "find_credential", "list_credentials", "redeem", "schema"]
+__all__ = ["SqlCredentials", "SqlSlots", "find_credential", "list_credentials", "redeem", "schema", "wait_for_turn"]
