@@ -58,7 +58,8 @@ def new_key() -> str:
 
 def digest_of(key: str) -> str:
     """What the settings keep of a key."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    # Octets of a header that are no UTF-8 come as lone surrogates.
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class Keyring:

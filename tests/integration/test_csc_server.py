@@ -9,6 +9,7 @@ import secrets
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from domain.activation import hashes_txn
 from domain.merkle import Tree
 from events.binding import CertificateBound, CertificateSuspended
 from events.values import CertificateProfile, Code, Digest, KeyAlgorithm
+from services.signer.csc import handlers
 from services.signer.csc.model import SHA256, Client
 from services.verifier.engine import examine
 
@@ -176,6 +178,30 @@ async def test_without_a_living_token_nothing_is_told(world, tmp_path):
         assert (await caller.form("oauth2/token", public, 401))["error"] == "invalid_client"
 
 
+@pytest.mark.parametrize("path", ["/csc/v2/credentials/list", "/v1/batches"])
+async def test_a_token_of_any_octets_is_an_unknown_one(world, tmp_path, path):
+    async with calling(world, tmp_path, login=False) as caller:
+        at = urlsplit(caller.at.url)
+        reader, writer = await asyncio.open_connection(at.hostname, at.port)
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n".encode())
+        writer.write(b"Content-Type: application/json\r\nAuthorization: Bearer \xff\xfe\r\n\r\n{}")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_what_does_not_fit_is_told_in_the_apis_form(world, tmp_path):
+    """CSC API v2.0 clause 10.1, also for what no operation has seen."""
+    async with calling(world, tmp_path) as caller:
+        found = await caller.post("signatures/signHash", {"credentialID": 1}, status=422)
+        assert found["error"] == "invalid_request"
+        assert "credentialID" in found["error_description"]
+        found = await caller.post("signatures/signPolling", {"responseID": "\0"}, status=422)
+        assert found["error"] == "invalid_request"
+        page = {"userID": BUYER, "pageToken": "\0"}
+        assert (await caller.post("credentials/list", page, status=400))["error"] == "invalid_request"
+
+
 # --- pyHanko's client ------------------------------------------------------------------------------------------------
 
 
@@ -257,6 +283,34 @@ async def test_the_rest_of_an_approval_needs_another_sad(world, tmp_path):
         gone = {"credentialID": bound.credential, "SAD": second["SAD"]}
         found = await caller.post("credentials/extendTransaction", gone, status=400)
         assert "left to sign" in found["error_description"]
+
+
+async def test_a_sad_whose_time_is_over_is_not_extended(world, tmp_path, monkeypatch):
+    """CSC API v2.0, credentials/extendTransaction: `SAD` is the current unexpired one."""
+    async with calling(world, tmp_path) as caller:
+        bound = await caller.at.bind()
+        await known(caller, bound)
+        with monkeypatch.context() as short:
+            short.setattr(handlers, "SAD_LIFE", timedelta(0))
+            sad = (await caller.sad(bound, [Digest.of(b"one")]))["SAD"]
+        extend = {"credentialID": bound.credential, "SAD": sad}
+        found = await caller.post("credentials/extendTransaction", extend, status=400)
+        assert "whose time is over" in found["error_description"]
+
+
+async def test_one_sad_moves_the_key_once_however_many_ask_at_once(world, tmp_path):
+    async with calling(world, tmp_path) as caller:
+        bound = await caller.at.bind()
+        await known(caller, bound)
+        approved = [Digest.of(b"one"), Digest.of(b"two")]
+        body = sign_hash(bound, (await caller.sad(bound, approved))["SAD"], approved[:1])
+        url, headers = f"{caller.at.url}/csc/v2/signatures/signHash", {"Authorization": f"Bearer {caller.token}"}
+
+        async def ask() -> int:
+            async with caller.session.post(url, json=body, headers=headers) as answer:
+                return answer.status
+
+        assert sorted(await asyncio.gather(*(ask() for _ in range(8)))) == [200] + [400] * 7
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,8 @@ class SqlBooks:
 
 
 def _sealed(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    # Octets of a header that are no UTF-8 come as lone surrogates.
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _authorization(row: Any) -> Authorization:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from typing import Annotated
 
 from cryptography import x509
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import BaseModel, ConfigDict, Field
 
 from events.errors import Refused
-from events.values import CredentialId, KeyAlgorithm
+from events.values import CredentialId, KeyAlgorithm, Uuid
 from services.runtime.access import Public, Scope
 from services.runtime.web import Call, Reply, Route
 from services.signer.adapters.hub_keys import WEBHOOK_LIMIT, HubProvider
@@ -73,7 +74,8 @@ def remote_routes(keys: RemoteKeys) -> list[Route]:
         )
 
     async def called_back(call: Call) -> Reply:
-        await keys.told(id=call.path["id"][:36])
+        with suppress(ValueError):
+            await keys.told(id=Uuid(call.path["id"]))
         return Reply(Heard())
 
     return [

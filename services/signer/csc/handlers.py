@@ -188,8 +188,9 @@ class Server:
             holder = IdentityId(asked.user or "")
         except ValueError as fault:
             raise refused("invalid-user", "no userID, or one of another form", IdentityId.expected) from fault
+        after = credential_of(asked.page) if asked.page else ""
         async with self.books.write() as book:
-            found = await book.credentials(holder, asked.page or "", asked.most + 1)
+            found = await book.credentials(holder, after, asked.most + 1)
         page, more = found[: asked.most], len(found) > asked.most
         if asked.only_valid:
             page = [one for one in page if self._cert_status(one) == "valid"]
@@ -340,7 +341,7 @@ class Server:
         """`credentials/extendTransaction`: a new SAD while hashes of the approval are left to sign.
 
         Raises:
-            Refused: nothing left, or too late.
+            Refused: nothing left, or too late: for this SAD (CSC API v2.0: the current unexpired one), or in all.
         """
         now = self.clock.now()
         async with self.books.write() as book:
@@ -348,6 +349,13 @@ class Server:
             if found is None or found[0].credential != credential_of(asked.credential):
                 raise _sad_unknown()
             authorization = found[0]
+            if now >= found[2]:
+                raise refused(
+                    "invalid-sad",
+                    "a SAD whose time is over",
+                    "the last one, in its time",
+                    remedy="let the holder approve again",
+                )
             left = [digest for place, digest in enumerate(authorization.digests) if place not in authorization.signed]
             wanted = digests_of(asked.hashes, asked.hash_algorithm)
             if not left or now >= authorization.expires_at or any(digest not in left for digest in wanted):

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from events.errors import AntinError, Refused
 from services.runtime.access import Public
-from services.runtime.web import Call, Reply, Route
+from services.runtime.web import Call, Fault, Reply, Route
 from services.signer.csc import shapes
 from services.signer.csc.handlers import Server
 from services.signer.csc.model import AccessToken, digests_of, error_of, refused
@@ -155,6 +155,7 @@ def _routes(server: Server, version: str, *, internal: bool) -> list[Route]:
             answer,
             body=body,
             internal=internal,
+            show=_shown,
             description="CSC API v2.0. Errors are `error` and `error_description`.",
             **more,
         )
@@ -244,8 +245,15 @@ def _told(operation: Operation) -> Callable[[Call], Awaitable[Reply]]:
     return answer
 
 
+def _shown(fault: Fault) -> Reply:
+    """What was refused before the operation saw it, in the API's form, too."""
+    error = "server_error" if fault.problem["status"] >= 500 else "invalid_request"
+    return Reply(shapes.Fault(error=error, error_description=fault.problem["detail"]))
+
+
 def _origin(call: Call) -> str:
-    return f"{call.headers.get('X-Forwarded-Proto', 'http')}://{call.headers.get('Host', 'localhost')}"
+    scheme = "https" if call.headers.get("X-Forwarded-Proto") == "https" else "http"
+    return f"{scheme}://{call.headers.get('Host', 'localhost')}"
 
 
 def _bearer(call: Call) -> str:

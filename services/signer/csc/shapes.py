@@ -248,7 +248,7 @@ class Signed(Said):
 class PollRequest(Heard):
     """`signatures/signPolling`."""
 
-    response: Annotated[Word, Field(alias="responseID")]
+    response: Annotated[Word, Field(alias="responseID", pattern=r"^[^\x00]*$")]
 
 
 class TimestampRequest(Heard):
