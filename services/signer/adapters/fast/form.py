@@ -9,6 +9,7 @@ from services.signer.adapters.fast.pages import Leaf, permission
 from services.signer.adapters.fast.reader import File
 from services.signer.adapters.fast.revision import Revision
 from services.signer.adapters.fast.syntax import (
+    NOTHING,
     Declined,
     Dictionary,
     Ref,
@@ -69,7 +70,7 @@ class Form:
             Declined: an XFA form, or fields that cannot be listed.
         """
         file = catalog.file
-        content = file.dictionary(catalog.content.get(b"/AcroForm")) or Dictionary.parse(b"<<>>")
+        content = file.dictionary(catalog.content.get(b"/AcroForm")) or NOTHING
         if b"/XFA" in content.spans:
             raise Declined("an XFA form")
         form = cls(content, [], {})

@@ -12,7 +12,6 @@ from services.signer.model import Box
 
 MOST_PAGES = 20_000
 DEEPEST = 60
-INHERITED = (b"/MediaBox", b"/CropBox", b"/Rotate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,8 @@ class Leaf:
 
     ref: Ref
     content: Dictionary
-    inherited: dict[bytes, bytes]
+    above: tuple[Dictionary, ...]
+    """The nodes of the tree that it hangs from, the root first."""
 
     def page(self, file: File) -> Page:
         """How it is displayed.
@@ -32,11 +32,16 @@ class Leaf:
         return Page.of(
             self.ref.number,
             self.ref.generation,
-            media=numbers(file, self.inherited.get(b"/MediaBox")),
-            crop=numbers(file, self.inherited.get(b"/CropBox")),
-            rotate=number(file.follow(self.inherited.get(b"/Rotate"))),
+            media=numbers(file, self._inherited(b"/MediaBox")),
+            crop=numbers(file, self._inherited(b"/CropBox")),
+            rotate=number(file.follow(self._inherited(b"/Rotate"))),
             unit=number(file.follow(self.content.get(b"/UserUnit"))),
         )
+
+    def _inherited(self, key: bytes) -> bytes | None:
+        """An attribute that a page has from the nearest node that has it (ISO 32000-2 table 31)."""
+        nodes = (self.content, *reversed(self.above))
+        return next((value for node in nodes if (value := node.get(key)) is not None), None)
 
     def taken(self, file: File) -> list[Box]:
         """Where the page shows annotations already, as displayed.
@@ -78,20 +83,20 @@ def leaves(file: File, catalog: Dictionary, *, backwards: bool) -> Iterator[Leaf
     if top is None:
         raise Declined("a catalog without pages")
     seen: set[int] = set()
-    waiting: list[tuple[Ref, dict[bytes, bytes], int]] = [(top, {}, 0)]
+    waiting: list[tuple[Ref, tuple[Dictionary, ...]]] = [(top, ())]
     while waiting:
-        ref, above, depth = waiting.pop()
-        if depth > DEEPEST or ref.number in seen or len(seen) > 2 * MOST_PAGES:
+        ref, above = waiting.pop()
+        if len(above) > DEEPEST or ref.number in seen or len(seen) > 2 * MOST_PAGES:
             raise Declined("a page tree that is a loop, too deep or too large")
         seen.add(ref.number)
         node = file.read(ref)
-        here = above | {key: value for key in INHERITED if (value := node.get(key)) is not None}
         kids = node.get(b"/Kids")
         if kids is None:
-            yield Leaf(ref, node, here)
+            yield Leaf(ref, node, above)
             continue
         below = [reference(one) for one in file.array(kids)]
-        waiting.extend((one, here, depth + 1) for one in (below if backwards else reversed(below)) if one is not None)
+        here = (*above, node)
+        waiting.extend((one, here) for one in (below if backwards else reversed(below)) if one is not None)
 
 
 def page_number(file: File, catalog: Dictionary, wanted: int) -> Leaf | int:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from services.signer.adapters.fast.form import Catalog
 from services.signer.adapters.fast.reader import File
 from services.signer.adapters.fast.revision import Revision
-from services.signer.adapters.fast.syntax import Declined, Dictionary, Ref, reference
+from services.signer.adapters.fast.syntax import NOTHING, Declined, Dictionary, Ref, reference
 from services.signer.model import Evidence
 
 KINDS = (b"/Certs", b"/OCSPs", b"/CRLs")
 IN_VRI = {b"/Certs": b"/Cert", b"/OCSPs": b"/OCSP", b"/CRLs": b"/CRL"}
+EMPTY = Dictionary.parse(b"<< /Type /DSS >>")
 MOST_HELD = 2_000
 
 
@@ -23,7 +24,7 @@ class Store:
     ref: Ref | None
     content: Dictionary
     held: dict[bytes, list[Ref]] = field(default_factory=dict)
-    vri: Dictionary = field(default_factory=lambda: Dictionary.parse(b"<<>>"))
+    vri: Dictionary = field(default=NOTHING)
     _known: dict[bytes, Ref] | None = None
 
     @classmethod
@@ -37,7 +38,7 @@ class Store:
         told = catalog.content.get(b"/DSS")
         content = file.dictionary(told)
         if content is None:
-            return cls(None, Dictionary.parse(b"<< /Type /DSS >>"), {kind: [] for kind in KINDS}, _known={})
+            return cls(None, EMPTY, {kind: [] for kind in KINDS}, _known={})
         found = cls(reference(told), content)
         for kind in KINDS:
             refs = [reference(one) for one in file.array(content.get(kind))]

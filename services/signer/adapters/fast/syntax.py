@@ -23,7 +23,7 @@ class Declined(Exception):
 
 _WHITE = rb"\x00\t\n\x0c\r "
 _PLAIN = rb"[^\x00\t\n\x0c\r ()<>\[\]{}/%]"
-_SKIP = rb"(?:[" + _WHITE + rb"]++|%[^\r\n]*+)*+"
+_SKIP = rb"[" + _WHITE + rb"]*+(?:%[^\r\n]*+[" + _WHITE + rb"]*+)*+"
 """White space and comments, which end at a line end only (ISO 32000-2 clause 7.2.4): nothing is given back, so that
 no octet of a comment is ever read as something else, and no number of them takes more than one look.
 """
@@ -109,6 +109,9 @@ class Dictionary:
     def without(self, key: bytes) -> Dictionary:
         """The dictionary with this key's value null, which means absent (ISO 32000-2 clause 7.3.7)."""
         return self if key not in self.spans else self.put({key: b"null"})
+
+
+NOTHING = Dictionary(b"<<>>", {})
 
 
 def dictionary_at(data: Octets, at: int) -> tuple[Dictionary, int]:
