@@ -8,12 +8,15 @@ import uuid
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from events.errors import Refused, Unavailable
 from events.values import CredentialId
-from services.runtime.outbound import Outbound
+from services.runtime.outbound import Answer, Outbound
+from services.signer.adapters.csc_keys import Access, CscProvider
 from services.signer.adapters.remote_keys import Pending, RemoteKeys
 from services.signer.adapters.remote_store import SqlRemoteBooks
 from services.signer.model import SigningAlgorithm
@@ -262,3 +265,38 @@ async def test_no_secret_is_in_what_is_said_of_a_fault(tmp_path):
                 await at.sign(at.restarted())
             for word in ("a client secret", "135790", at.provider.url):
                 assert word not in str(found.value)
+
+
+class Saying:
+    """The way out to a provider that answers what it likes; what it was asked for is kept."""
+
+    def __init__(self, **answers: bytes) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+
+    async def call(self, method: str, url: str, **options: Any) -> Answer:
+        self.asked.append(url)
+        return Answer(200, {}, self.answers[url.rsplit("/", 1)[-1]])
+
+
+INFO = b'{"specs": "2.0.0.2", "methods": ["signatures/signPolling"]}'
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"info": b"[" * 200_000},
+        {"info": b'{"specs": "2.0", "asynchronousOperationMode": true, "oauth2": "http://elsewhere.example"}'},
+        {"info": INFO, "token": b'{"access_token": "t", "expires_in": ' + b"9" * 400 + b"}", "list": b"null"},
+        {"info": b'{"specs": "2.0", "asynchronousOperationMode": true}', "token": b"[]"},
+    ],
+    ids=["deep", "in clear", "for ever", "no methods"],
+)
+async def test_nonsense_of_a_provider_is_waited_out_and_our_secret_never_goes_in_clear(answers):
+    """RFC 6749 clause 2.3.1: a client's password is sent over TLS only."""
+    way_out = Saying(**answers)
+    access = Access("https://provider.example/csc/v2", "us", SecretStr("secret"))
+    provider = CscProvider(way_out, access, StillClock())  # type: ignore[arg-type]
+    with pytest.raises(Unavailable):
+        await provider.offer(P256, set())
+    assert all(url.startswith("https://") for url in way_out.asked)

@@ -193,6 +193,11 @@ async def test_webhooks_are_believed_only_with_the_secret_and_their_signatures_o
         body, signature = signed_webhook(at.world.hub, "SIGNHASH_WEBHOOK_RESULT", forged)
         with pytest.raises(Refused, match="webhook-signature"):
             at.hub.webhook(body, "sha256=00")
+        with pytest.raises(Refused, match="webhook-signature"):
+            at.hub.webhook(body, "sha256=\udcff")  # a header's octet that is no UTF-8
+        deep = b"[" * 60_000
+        with pytest.raises(Refused, match="webhook-unreadable"):
+            at.hub.webhook(deep, "sha256=" + hmac.new(at.world.hub.secret.encode(), deep, "sha256").hexdigest())
         told = at.hub.webhook(body, signature)
         assert told is not None
         with pytest.raises(Unavailable, match="remote-signature-invalid"):

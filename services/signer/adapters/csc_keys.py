@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import SecretStr
 
@@ -33,6 +34,8 @@ _SIGN = {
 
 _AUTHORIZING, _SIGNING = "authorize:", "sign:"
 _PAGES = 50
+LONGEST_TOKEN = 86_400
+"""Seconds after which a new access token is fetched, whatever the provider says of the old one's life."""
 
 
 @dataclass(frozen=True)
@@ -222,11 +225,14 @@ class CscProvider:
                 raise _nonsense("no `info` of a version 1 or 2")
             base = self._access.url.rstrip("/")
             oauth = found.get("oauth2")
+            if base.startswith("https:") and isinstance(oauth, str) and oauth and not oauth.startswith("https:"):
+                raise _nonsense("an address for tokens that is not https, where our secret would go in clear,")
+            methods = frozenset(_texts(found, "methods"))
             self._known = _Info(
                 first=specs.partition(".")[0] != "2",
                 oauth=oauth.rstrip("/") if isinstance(oauth, str) and oauth else base,
-                methods=frozenset(_texts(found, "methods")),
-                later=bool(found.get("asynchronousOperationMode")) and "signatures/signPolling" in found["methods"],
+                methods=methods,
+                later=bool(found.get("asynchronousOperationMode")) and "signatures/signPolling" in methods,
             )
         return self._known
 
@@ -256,7 +262,7 @@ class CscProvider:
                 remedy="see ANTIN_SIGNER__PROVIDER_CLIENT and ANTIN_SIGNER__PROVIDER_SECRET_FILE",
                 retry_after=30.0,
             )
-        self._token = (token, now + timedelta(seconds=max(life - 30, 1)))
+        self._token = (token, now + timedelta(seconds=max(min(life, LONGEST_TOKEN) - 30, 1)))
         return token
 
     async def _call(self, method: str, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -289,9 +295,9 @@ def _public_of(found: Mapping[str, Any], algorithm: SigningAlgorithm) -> bytes |
     chain = _texts(certificate, "certificates")
     try:
         leaf = x509.load_der_x509_certificate(base64.b64decode(chain[0], validate=True))
-    except (ValueError, IndexError):
+        public = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, IndexError, UnsupportedAlgorithm):
         return None
-    public = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return public if kind_of(public, pss=algorithm.is_pss) is algorithm else None
 
 
@@ -326,7 +332,7 @@ def _fault(reply: Reply) -> Answer:
 def _json(reply: Reply) -> dict[str, Any]:
     try:
         found = json.loads(reply.body)
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:
         raise _nonsense("an answer that is not JSON") from fault
     if not isinstance(found, dict):
         raise _nonsense("an answer that is no JSON object")

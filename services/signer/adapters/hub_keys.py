@@ -124,7 +124,7 @@ class HubProvider:
             Refused: not signed with our secret, or not readable.
         """
         expected = "sha256=" + hmac.new(self._secret, body, hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(expected.encode(), signature.encode()):
+        if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogateescape")):
             raise Refused(
                 "webhook-signature",
                 found="a webhook that is not signed with our secret",
@@ -186,7 +186,7 @@ class HubProvider:
                 remedy="see ANTIN_SIGNER__HUB_PARTNER and ANTIN_SIGNER__HUB_SECRET_FILE",
                 retry_after=30.0,
             )
-        self._token = (token, now + timedelta(seconds=max(life - 30, 1)))
+        self._token = (token, now + timedelta(seconds=max(min(life, 86_400) - 30, 1)))
         return token
 
     async def _send(self, path: str, asked: Mapping[str, Any], bearer: str | None, request: str | None) -> Reply:
@@ -237,7 +237,7 @@ def _text(found: Mapping[str, Any], name: str) -> str:
 def _json(body: bytes) -> dict[str, Any]:
     try:
         found = json.loads(body)
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:
         raise _nonsense("an answer that is not JSON") from fault
     if not isinstance(found, dict):
         raise _nonsense("an answer that is no JSON object")

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 import structlog
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
@@ -451,7 +451,7 @@ def kind_of(public: bytes, *, pss: bool) -> SigningAlgorithm | None:
     """What a public key (SubjectPublicKeyInfo, DER) can be used for here, if anything."""
     try:
         key = load_der_public_key(public)
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         return None
     if isinstance(key, rsa.RSAPublicKey) and key.key_size >= 3072:
         return SigningAlgorithm.RSA_3072_PSS if pss else SigningAlgorithm.RSA_3072_PKCS1

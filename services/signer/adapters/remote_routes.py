@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Annotated
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -54,8 +55,8 @@ def remote_routes(keys: RemoteKeys) -> list[Route]:
         asked: RemoteLink = call.body
         try:
             credential = CredentialId(call.path["id"])
-            certificate = x509.load_pem_x509_certificate(asked.certificate.encode())
-        except ValueError as fault:
+            key = x509.load_pem_x509_certificate(asked.certificate.encode()).public_key()
+        except (ValueError, UnsupportedAlgorithm) as fault:
             raise Refused(
                 "remote-link-unreadable",
                 found="a credential id or a certificate that cannot be read",
@@ -63,7 +64,7 @@ def remote_routes(keys: RemoteKeys) -> list[Route]:
                 remedy="send what the provider gave out",
                 status=400,
             ) from fault
-        public = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        public = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         linked = await keys.link(credential, asked.remote, SigningAlgorithm.of(asked.key_algorithm), public)
         return Reply(
             RemoteLinked(
