@@ -42,7 +42,7 @@ class Jwks:
         payload = await self._open(token, typ)
         try:
             found = json.loads(payload)
-        except ValueError as fault:
+        except (ValueError, RecursionError) as fault:
             raise _refused("claims that are not JSON") from fault
         if not isinstance(found, dict):
             raise _refused("claims that are not an object")
@@ -93,7 +93,7 @@ class Jwks:
             if answer.status != 200:
                 raise ValueError(f"status {answer.status}")
             return KeySet.import_key_set(answer.json())
-        except (ValueError, KeyError, TypeError, JoseError) as fault:
+        except (ValueError, KeyError, TypeError, RecursionError, JoseError) as fault:
             raise Unavailable(
                 "authority-keys-unavailable",
                 found="no usable key set at the authority's address",
@@ -107,7 +107,7 @@ def _kid(token: str, typ: str) -> str:
         head = token.split(".", 1)[0]
         header = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
         kid, found = header["kid"], header.get("typ")
-    except (ValueError, KeyError, TypeError) as fault:
+    except (ValueError, KeyError, TypeError, RecursionError) as fault:
         raise _refused("no readable JWS header with a kid") from fault
     if found != typ or not isinstance(kid, str):
         raise _refused("a token of another type")

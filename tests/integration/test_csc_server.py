@@ -343,6 +343,17 @@ async def test_an_activation_that_says_anything_else_gives_no_sad(world, tmp_pat
         assert found["error"] == "invalid_otp"
 
 
+@pytest.mark.parametrize("header", [b"[" * 9_000, b"{}", b"\xff"], ids=["deep", "empty", "octets"])
+async def test_what_is_no_activation_is_a_wrong_otp_and_not_a_wrong_token(world, tmp_path, header):
+    """CSC API v2.0 clause 11.6: `invalid_otp`; at 401 a client would ask for a token again and again."""
+    async with calling(world, tmp_path) as caller:
+        bound = await caller.at.bind()
+        await known(caller, bound)
+        otp = base64.urlsafe_b64encode(header).decode().rstrip("=") + ".e30.AAAA"
+        body = {"credentialID": bound.credential, "hashes": [_b64(Digest.of(b"one"))], "OTP": otp}
+        assert (await caller.post("credentials/authorize", body, status=400))["error"] == "invalid_otp"
+
+
 async def test_an_activation_is_redeemed_once(world, tmp_path):
     async with calling(world, tmp_path) as caller:
         bound = await caller.at.bind()

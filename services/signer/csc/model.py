@@ -178,7 +178,7 @@ def error_of(fault: AntinError) -> tuple[int, str, str]:
     status = fault.status if isinstance(fault, Refused) else 400
     if fault.code.startswith("oauth-"):
         return status, fault.code.removeprefix("oauth-").replace("-", "_"), told
-    if fault.code.startswith("activation-"):
+    if fault.code.startswith(("activation-", "signature-of-authority-")):
         return 400, "invalid_otp", told
     return (status if status in _ERRORS else 400), _ERRORS.get(status, "invalid_request"), told
 
