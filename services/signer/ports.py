@@ -23,7 +23,12 @@ from services.signer.model import (
 
 
 class KeyStore(Protocol):
-    """Holds private keys that never leave it."""
+    """Holds private keys that never leave it.
+
+    `waits`: a person approves each operation, so that one order must make the same octets at every try (ADR 8).
+    """
+
+    waits: bool
 
     async def create(self, credential: CredentialId, algorithm: SigningAlgorithm) -> bytes:
         """Make the credential's key, or find the one already made; its SubjectPublicKeyInfo, DER.
@@ -70,9 +75,8 @@ class KeyStore(Protocol):
 class TimestampAuthority(Protocol):
     """Gives trusted time, or nothing."""
 
-    @property
-    def room(self) -> int:
-        """Octets to reserve for a token."""
+    def room(self, *, steady: bool) -> int:
+        """Octets to reserve for a token; `steady`: as many at every try, else as few as will do."""
         ...
 
     async def timestamp(self, digest: Digest) -> Token:

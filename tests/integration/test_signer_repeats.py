@@ -34,11 +34,12 @@ async def test_a_try_that_is_repeated_asks_for_the_same_digest(tmp_path, kind):
                 raise Unavailable("approval-pending", found="a", expected="b", remedy="c")
             return await sign(permit)
 
-        at.keys.sign = later
+        at.keys.sign, at.keys.waits = later, True
         wanted = order(pdf, check.path, party.credential, party.algorithm, level=BaselineLevel.LTA)
         for _ in range(2):
             with pytest.raises(Unavailable):
                 await at.writer.sign(pdf, wanted, check.evidence)
+            await at.authority.timestamp(wanted.redemption.base)  # how long tokens are is known from here on
         assert (await at.writer.sign(pdf, wanted, check.evidence)).pdf.startswith(pdf)
         assert len({one.attributes for one in asked}) == 1
         other = replace(wanted, redemption=replace(wanted.redemption, jti="another approval"), field="other")

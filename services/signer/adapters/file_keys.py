@@ -41,6 +41,8 @@ class FileKeys:
     The algorithm is part of the file's name, so that it is known without the passphrase.
     """
 
+    waits = False
+
     def __init__(self, folder: Path, passphrase: SecretStr) -> None:
         if not passphrase.get_secret_value():
             raise Refused(

@@ -85,6 +85,8 @@ class Pkcs11Keys:
         Malformed: the module cannot be loaded.
     """
 
+    waits = False
+
     def __init__(self, module: Path, token: str, pin_file: Path) -> None:
         self._label = token
         self._pin_file = pin_file

@@ -126,7 +126,7 @@ class PyhankoWriter:
         """The signed revision, the `/Contents` in it with its padding, the timestamp authority's material."""
         # The signer's certificate counts twice: its issuer's name stands in the signed attributes and the signer id.
         certificates = sum(len(item) for item in (*order.chain, order.chain[0]))
-        room = SIGNATURE_ROOM + certificates + (self._authority.room if stamped_time else 0)
+        room = SIGNATURE_ROOM + certificates + (self._authority.room(steady=self._keys.waits) if stamped_time else 0)
         opened = await _off_loop(self._threads, _prepare_signature, pdf, order, 2 * room)
         loop = asyncio.get_running_loop()
         signer = KeyStoreSigner(order, opened, self._keys, loop)
@@ -153,7 +153,7 @@ class PyhankoWriter:
             output: bytes = await _off_loop(self._threads, _add_dss, signed, contents, evidence)
             if not closed:
                 return output
-            opened = await _off_loop(self._threads, _prepare_timestamp, output, 2 * self._authority.room)
+            opened = await _off_loop(self._threads, _prepare_timestamp, output, 2 * self._authority.room(steady=False))
             token = await self._authority.timestamp(Digest("sha256:" + opened.prepared.document_digest.hex()))
             # An authority may sign its next token with another certificate: then its material has to be in, too.
             more = evidence + await self._status.evidence(token.path)

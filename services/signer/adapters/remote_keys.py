@@ -166,6 +166,8 @@ class RemoteKeys:
     a second process asks the holder twice. Every signature is verified before it is given out.
     """
 
+    waits = True
+
     def __init__(
         self, provider: Provider, books: Books, clock: Clock, new_id: NewId, *, poll: float = 2.0, grace: float = 15.0
     ) -> None:

@@ -26,7 +26,9 @@ from services.signer.ports import TimestampAuthority
 log = structlog.get_logger()
 
 ROOM = 9_000
-"""Octets reserved for a token before one was seen: a token with three RSA certificates has about 6,000."""
+"""Octets reserved for a token of unknown length: one with three RSA certificates has about 6,000."""
+MORE = 500
+"""Octets by which an authority's tokens may differ in length."""
 
 _SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
 _TST_INFO = bytes.fromhex("060b2a864886f70d0109100104")
@@ -71,12 +73,12 @@ class Rfc3161Authority:
         self._clock = clock
         self._timeout = timeout
         self._limit = limit
-        self._room = ROOM
+        self._largest = 0
 
-    @property
-    def room(self) -> int:
+    def room(self, *, steady: bool) -> int:
         """Octets to reserve for a token: enough for the largest seen, and some."""
-        return self._room
+        seen = self._largest + MORE
+        return max(seen, ROOM) if steady or not self._largest else seen
 
     async def timestamp(self, digest: Digest) -> Token:
         """A checked token over the digest.
@@ -99,7 +101,7 @@ class Rfc3161Authority:
         if kind != "application/timestamp-reply":
             raise _bad("timestamp-media-type", f"an answer of type {kind[:60]!r}", "application/timestamp-reply")
         token = self._checker.check(body, digest=digest, nonce=nonce, now=self._clock.now())
-        self._room = max(self._room, len(token.der) + 1_000)
+        self._largest = max(self._largest, len(token.der))
         return token
 
 
@@ -127,14 +129,16 @@ class OrderedAuthorities:
         if not authorities:
             raise ValueError("no timestamp authority")
         self._authorities = tuple(authorities)
+        self._last = self._authorities[0]
         self._health = tuple(_Health() for _ in authorities)
         self._clock = clock
         self._vouch = vouch
 
-    @property
-    def room(self) -> int:
-        """Octets to reserve for a token of any of them."""
-        return max(one.room for one in self._authorities)
+    def room(self, *, steady: bool) -> int:
+        """Octets to reserve for a token: of any of them if `steady`, else of the one that gave the last."""
+        if steady:
+            return max(one.room(steady=True) for one in self._authorities)
+        return self._last.room(steady=False)
 
     async def timestamp(self, digest: Digest) -> Token:
         """A checked token over the digest, by the first authority that gives one.
@@ -159,6 +163,7 @@ class OrderedAuthorities:
             if health.failures:
                 log.info("timestamp-authority-back", place=place + 1)
             health.failures, health.until = 0, None
+            self._last = self._authorities[place]
             return token
         raise last or ValueError("no timestamp authority")
 

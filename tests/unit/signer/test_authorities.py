@@ -17,7 +17,10 @@ class Authority:
     """Answers, or fails while told to; counts how often it was asked."""
 
     def __init__(self, name: str, clock: StillClock, room: int = 100) -> None:
-        self.name, self.clock, self.room, self.asked, self.fails = name, clock, room, 0, False
+        self.name, self.clock, self.least, self.asked, self.fails = name, clock, room, 0, False
+
+    def room(self, *, steady: bool) -> int:
+        return 10 * self.least if steady else self.least
 
     async def timestamp(self, digest: Digest) -> Token:
         self.asked += 1
@@ -54,7 +57,7 @@ async def test_while_the_first_is_well_the_second_is_never_asked(two):
     for _ in range(3):
         assert await two.asks() == "first"
     assert two.counts == (3, 0)
-    assert two.both.room == 900
+    assert (two.both.room(steady=False), two.both.room(steady=True)) == (100, 9_000)
 
 
 async def test_a_failure_falls_over_to_the_second_and_the_first_rests(two):
@@ -62,6 +65,7 @@ async def test_a_failure_falls_over_to_the_second_and_the_first_rests(two):
     for _ in range(4):
         assert await two.asks() == "second"
     assert two.counts == (1, 4)
+    assert two.both.room(steady=False) == 900
 
 
 async def test_after_its_pause_the_first_is_asked_again_and_is_back(two):

@@ -54,8 +54,6 @@ if TYPE_CHECKING:
 INLINE = 4 * 1024 * 1024
 """Octets of a file that is worked on in the caller's own thread: its hash takes 2 to 4 ms, a hop to another 0.1."""
 CHUNK = 1024 * 1024
-MORE = 500
-"""Octets that a document timestamp may be longer than the signature's by the same authority."""
 BYTE_RANGE = 50
 """Room for the four numbers of /ByteRange, brackets included."""
 
@@ -236,7 +234,7 @@ class FastWriter:
         """The draft with the signature, its `/Contents` with their padding, the timestamp of it."""
         template = cms.template(order.chain, order.redemption.algorithm)
         timed = order.level in TIMED
-        room = template.room(self._authority.room if timed else 0)
+        room = template.room(self._authority.room(steady=self._keys.waits) if timed else 0)
         draft, hole = await _work(apart, _prepare, data, base, order, room)
         attributes = template.attributes(hole.digest())
         # The permit is made from the octets, not from what this writer says of them.
@@ -251,12 +249,11 @@ class FastWriter:
     ) -> None:
         """Add the store in a revision of its own and, if `closed`, a document timestamp over it."""
         evidence += await self._status.evidence(stamped.path)
-        room = len(stamped.der) + MORE
         try:
             _add_store(draft, contents, evidence)
             while closed:
                 before = _Before.of(draft)
-                hole = _prepare_timestamp(draft, room)
+                hole = _prepare_timestamp(draft, self._authority.room(steady=False))
                 token = await self._authority.timestamp(Digest("sha256:" + hole.digest().hex()))
                 more = evidence + await self._status.evidence(token.path)
                 if set(token.path) <= set(evidence.certificates):
@@ -267,7 +264,6 @@ class FastWriter:
                         pass
                 # An authority may sign its next token with another certificate: then its material has to be in, too.
                 before.restore(draft)
-                room = max(room, len(token.der) + MORE)
                 if set(token.path) - set(evidence.certificates):
                     evidence = more
                     _add_store(draft, contents, evidence)
