@@ -26,6 +26,8 @@ from events.errors import Refused, Unavailable
 from events.values import CredentialId
 from services.signer.model import KeyPermit, SigningAlgorithm
 
+_PREHASHED = Prehashed(hashes.SHA256())
+_ECDSA = ec.ECDSA(_PREHASHED)
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 CURVES: dict[SigningAlgorithm, ec.EllipticCurve] = {
@@ -110,12 +112,11 @@ class FileKeys:
                 expected=f"one for {permit.algorithm.value}",
                 remedy="bind the certificate to the key it was issued for",
             )
-        prehashed = Prehashed(hashes.SHA256())
         if isinstance(key, ec.EllipticCurvePrivateKey):
-            return key.sign(permit.attributes.raw, ec.ECDSA(prehashed))
+            return key.sign(permit.attributes.raw, _ECDSA)
         if algorithm.is_pss:
-            return key.sign(permit.attributes.raw, padding.PSS(padding.MGF1(hashes.SHA256()), permit.salt), prehashed)
-        return key.sign(permit.attributes.raw, padding.PKCS1v15(), prehashed)
+            return key.sign(permit.attributes.raw, padding.PSS(padding.MGF1(hashes.SHA256()), permit.salt), _PREHASHED)
+        return key.sign(permit.attributes.raw, padding.PKCS1v15(), _PREHASHED)
 
     def _csr(self, credential: CredentialId, challenge: str) -> bytes:
         _, key = self._unlock(credential)

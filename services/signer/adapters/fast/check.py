@@ -35,6 +35,7 @@ from services.signer.adapters.release import LASTING, TIMED, not_ours
 from services.signer.model import Passed, SigningAlgorithm
 
 PREHASHED = Prehashed(hashes.SHA256())
+ECDSA = ec.ECDSA(PREHASHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ def _verify(certificate: bytes, algorithm: SigningAlgorithm, value: bytes, diges
         scheme = padding.PSS(padding.MGF1(hashes.SHA256()), 32) if algorithm.is_pss else padding.PKCS1v15()
         key.verify(value, digest, scheme, PREHASHED)
     elif isinstance(key, ec.EllipticCurvePublicKey) and not algorithm.is_rsa:
-        key.verify(value, digest, ec.ECDSA(PREHASHED))
+        key.verify(value, digest, ECDSA)
     else:
         raise InvalidSignature
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 Octets = bytes | mmap.mmap
 
@@ -48,8 +48,7 @@ _INTEGER = re.compile(rb"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]{1,12}(?:\.[0-9]*)?|\.[0-9]{1,12})")
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(NamedTuple):
     """An indirect reference."""
 
     number: int
