@@ -9,7 +9,7 @@ BUS ?= local
 N ?= 100000
 SEED ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-opinions agreement demo serve check test test-real kafka postgres s3 regen lock fuzz bench bench-crash bench-line bench-sign bench-batch bench-verify clean prerequisites
+.PHONY: help setup setup-dev setup-opinions agreement demo serve check test test-real kafka postgres s3 regen lock fuzz bench bench-crash bench-line bench-sign bench-batch bench-verify bench-token clean prerequisites
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -85,6 +85,9 @@ bench-batch: setup-dev ## 10,000 documents under one approval while signer and c
 
 bench-verify: setup-dev ## verifications a second beside pyHanko, endesive, pdfsig and EU DSS: var/bench/verify.json
 	@$(BIN)/python -m bench.verify
+
+bench-token: setup-dev ## signatures a second of a PKCS#11 token, by the number of sessions: var/bench/token.json
+	@$(BIN)/python -m bench.token
 
 setup-opinions: setup ## endesive too, for a third opinion on signature values (optional; requirements/opinions.in)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements/opinions.lock

@@ -33,6 +33,9 @@ class SignerSettings(Settings):
     pkcs11_module: Annotated[Path | None, Field(description="pkcs11: the vendor's shared library")] = None
     pkcs11_token: Annotated[str | None, Field(description="pkcs11: the token's label")] = None
     pkcs11_pin_file: Annotated[Path | None, Field(description="pkcs11: the user PIN")] = None
+    pkcs11_sessions: Annotated[
+        int, Field(ge=1, le=64, description="pkcs11: operations that the token is given at once by each process")
+    ] = 4
     provider_url: Annotated[str | None, Field(description="csc: base URL, ending in /csc/v1 or /csc/v2")] = None
     provider_client: Annotated[str | None, Field(description="csc: our client id (OAuth 2.0)")] = None
     provider_secret_file: Annotated[Path | None, Field(description="csc: our client secret")] = None

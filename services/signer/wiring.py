@@ -117,7 +117,7 @@ def _key_store(platform: Platform, settings: SignerSettings) -> _Kept:
             from services.signer.adapters.pkcs11_keys import Pkcs11Keys  # a C library: loaded only where it is used
 
             module, token, pin = _given(settings.pkcs11_module), _given(settings.pkcs11_token), settings.pkcs11_pin_file
-            store = Pkcs11Keys(module, token, _given(pin))
+            store = Pkcs11Keys(module, token, _given(pin), settings.pkcs11_sessions)
             return _Kept(store, [store])
         case "csc":
             access = Access(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import secrets
 import threading
 from pathlib import Path
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
-from cryptography.x509.oid import AttributeOID
 from pydantic import SecretStr
 
 from events.errors import Refused, Unavailable
 from events.values import CredentialId
+from services.signer.adapters import refusals, requests
 from services.signer.model import KeyPermit, SigningAlgorithm
 
 _PREHASHED = Prehashed(hashes.SHA256())
@@ -74,13 +74,6 @@ class FileKeys:
             Refused: no such key, or a challenge that is empty or longer than 255 characters.
             Unavailable: the key file cannot be read.
         """
-        if not 1 <= len(challenge) <= 255:
-            raise Refused(
-                "challenge-length",
-                found=f"a challenge of {len(challenge)} characters",
-                expected="1 to 255 (RFC 2985 clause 5.4.1)",
-                remedy="send the nonce of the application",
-            )
         return await asyncio.to_thread(self._csr, credential, challenge)
 
     async def algorithm(self, credential: CredentialId) -> SigningAlgorithm | None:
@@ -105,28 +98,13 @@ class FileKeys:
 
     def _sign(self, permit: KeyPermit) -> bytes:
         algorithm, key = self._unlock(permit.credential)
-        if algorithm is not permit.algorithm:
-            raise Refused(
-                "key-algorithm",
-                found=f"a key for {algorithm.value}",
-                expected=f"one for {permit.algorithm.value}",
-                remedy="bind the certificate to the key it was issued for",
-            )
-        if isinstance(key, ec.EllipticCurvePrivateKey):
-            return key.sign(permit.attributes.raw, _ECDSA)
-        if algorithm.is_pss:
-            return key.sign(permit.attributes.raw, padding.PSS(padding.MGF1(hashes.SHA256()), permit.salt), _PREHASHED)
-        return key.sign(permit.attributes.raw, padding.PKCS1v15(), _PREHASHED)
+        refusals.check_used(algorithm, permit.algorithm)
+        return _signature(algorithm, key, permit.attributes.raw, permit.salt)
 
     def _csr(self, credential: CredentialId, challenge: str) -> bytes:
-        _, key = self._unlock(credential)
-        request = (
-            x509.CertificateSigningRequestBuilder()
-            .subject_name(x509.Name([]))
-            .add_attribute(AttributeOID.CHALLENGE_PASSWORD, challenge.encode())
-            .sign(key, hashes.SHA256())
-        )
-        return request.public_bytes(Encoding.PEM)
+        algorithm, key = self._unlock(credential)
+        info = requests.to_sign(_public(key), challenge)
+        return requests.signed(info, algorithm, _signature(algorithm, key, hashlib.sha256(info).digest(), 32))
 
     def _create(self, credential: CredentialId, algorithm: SigningAlgorithm) -> bytes:
         with self._making:
@@ -140,15 +118,8 @@ class FileKeys:
                 if self._write(self._folder / f"{credential}.{algorithm.value}.p8", key):
                     self._unlocked[credential] = (algorithm, key)
             made, key = self._unlock(credential)
-        if made is not algorithm:
-            raise Refused(
-                "credential-exists",
-                found=f"a key for {made.value} under this credential id",
-                expected=f"none, or one for {algorithm.value}",
-                remedy="use a new credential id",
-                status=409,
-            )
-        return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        refusals.check_made(made, algorithm)
+        return _public(key)
 
     def _file_of(self, credential: CredentialId) -> tuple[SigningAlgorithm, Path] | None:
         for algorithm in SigningAlgorithm:
@@ -199,13 +170,7 @@ class FileKeys:
             return held
         found = self._file_of(credential)
         if found is None:
-            raise Refused(
-                "key-unknown",
-                found="no key under this credential id",
-                expected="a credential whose key this store made",
-                remedy="create the credential first",
-                status=404,
-            )
+            raise refusals.key_unknown()
         algorithm, file = found
         try:
             sealed = file.read_bytes()
@@ -233,6 +198,18 @@ class FileKeys:
             raise _damaged()
         self._unlocked[credential] = (algorithm, key)
         return algorithm, key
+
+
+def _public(key: PrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _signature(algorithm: SigningAlgorithm, key: PrivateKey, digest: bytes, salt: int) -> bytes:
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return key.sign(digest, _ECDSA)
+    if algorithm.is_pss:
+        return key.sign(digest, padding.PSS(padding.MGF1(hashes.SHA256()), salt), _PREHASHED)
+    return key.sign(digest, padding.PKCS1v15(), _PREHASHED)
 
 
 def _damaged() -> Unavailable:

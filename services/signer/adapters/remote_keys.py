@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from events.errors import Refused, Unavailable
 from events.values import CredentialId, Digest
 from services.runtime.clock import Clock
-from services.signer.adapters import requests
+from services.signer.adapters import refusals, requests
 from services.signer.model import KeyPermit, SigningAlgorithm
 
 log = structlog.get_logger()
@@ -188,14 +188,7 @@ class RemoteKeys:
             Unavailable: the provider does not answer.
         """
         key = await self._books.key(credential) or await self._take(credential, algorithm)
-        if key.algorithm is not algorithm:
-            raise Refused(
-                "credential-exists",
-                found=f"a key for {key.algorithm.value} under this credential id",
-                expected=f"none, or one for {algorithm.value}",
-                remedy="use a new credential id",
-                status=409,
-            )
+        refusals.check_made(key.algorithm, algorithm)
         return key.public
 
     async def _take(self, credential: CredentialId, algorithm: SigningAlgorithm) -> RemoteKey:
@@ -272,13 +265,7 @@ class RemoteKeys:
             Unavailable: the approval is awaited, or the provider does not answer.
         """
         key = await self._known(permit.credential)
-        if key.algorithm is not permit.algorithm:
-            raise Refused(
-                "key-algorithm",
-                found=f"a key for {key.algorithm.value}",
-                expected=f"one for {permit.algorithm.value}",
-                remedy="bind the certificate to the key it was issued for",
-            )
+        refusals.check_used(key.algorithm, permit.algorithm)
         return await self._signature(key, permit.attributes, permit.jti, permit.salt)
 
     # --- what a provider tells by itself
@@ -394,13 +381,7 @@ class RemoteKeys:
     async def _known(self, credential: CredentialId) -> RemoteKey:
         key = await self._books.key(credential)
         if key is None:
-            raise Refused(
-                "key-unknown",
-                found="no remote key behind this credential id",
-                expected="a credential that was created or linked here",
-                remedy="create or link the credential first",
-                status=404,
-            )
+            raise refusals.key_unknown()
         return key
 
 
