@@ -222,11 +222,13 @@ async def test_a_token_that_was_taken_out_is_a_wait_and_one_that_came_back_signs
     await keys.close()
 
 
-async def test_a_session_that_died_is_replaced_and_the_work_done(keys):
+async def test_a_session_that_died_is_replaced_and_the_work_done(soft_token):
+    keys = Pkcs11Keys(soft_token.module, soft_token.label, soft_token.pin_file, sessions=1)
     one = fresh()
     await keys.create(one, SigningAlgorithm.P256)
     await keys.sessions.do(lambda opened: opened.session.close())
     assert await keys.sign(permit(one, SigningAlgorithm.P256))
+    await keys.close()
 
 
 async def test_a_pool_has_one_session_a_thread_and_the_token_does_so_many_at_once(soft_token):
