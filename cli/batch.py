@@ -21,7 +21,7 @@ import aiohttp
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cli.client import Failed
+from cli.client import Client, Failed
 from domain.activation import Purpose, hashes_txn
 from domain.merkle import Inclusion, Tree
 from events.values import BaselineLevel, CredentialId, Digest
@@ -151,7 +151,7 @@ async def _press(service: _Service, batch: str, order: Order, out: Path) -> list
             progress.advance(sending)
 
         async def fetch(place: int) -> None:
-            _write(_place(out, order.names[place]), await service.signed(batch, place))
+            _write(out / order.names[place], await service.signed(batch, place))
             proof = await service.proof(batch, place)
             _write(_proof(out, order.names[place]), json.dumps(proof, indent=1).encode())
             fetched.add(place)
@@ -162,7 +162,10 @@ async def _press(service: _Service, batch: str, order: Order, out: Path) -> list
             while len(fetched) + len(refused) < len(order.names):
                 if sent.done():
                     sent.result()
-                ready = [one["place"] async for one in service.documents(batch, "signed")]
+                # They are signed about in their order: what lies before the first that is missing needs no other look.
+                done = fetched | refused.keys()
+                missing = next(place for place in range(len(order.names)) if place not in done)
+                ready = [one["place"] async for one in service.documents(batch, "signed", missing - 1)]
                 await _each([place for place in ready if place not in fetched], fetch)
                 refused = {one["place"]: one.get("reason", "?") async for one in service.documents(batch, "refused")}
                 if len(fetched) + len(refused) < len(order.names):
@@ -216,10 +219,8 @@ def _decoded(text: str) -> bytes:
 class _Service:
     """The batch API of an installation."""
 
-    def __init__(self, url: str, key: str, session: aiohttp.ClientSession) -> None:
-        self._url = url.rstrip("/")
-        self._session = session
-        self._headers = {"Authorization": f"Bearer {key}"}
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
     async def opened(self, out: Path, order: Order, body: dict[str, Any]) -> str:
         """The batch of this folder: as remembered beside the results, or opened with the activation."""
@@ -235,16 +236,15 @@ class _Service:
                     },
                 )
             return str(known["batch"])
-        found = json.loads(await self._call("POST", "/v1/batches", json=body))
+        found = await self._client.post("/v1/batches", body)
         kept = {"batch": found["batch"], "root": found["root"], "documents": order.digests, "names": order.names}
         _write(memory, json.dumps(kept, indent=1).encode())
         return str(found["batch"])
 
-    async def documents(self, batch: str, state: str) -> AsyncIterator[dict[str, Any]]:
-        """The documents in a state, page by page."""
-        after = -1
+    async def documents(self, batch: str, state: str, after: int = -1) -> AsyncIterator[dict[str, Any]]:
+        """The documents in a state, behind a place, page by page."""
         while True:
-            page = json.loads(await self._call("GET", f"/v1/batches/{batch}/documents?state={state}&after={after}"))
+            page = await self._client.get(f"/v1/batches/{batch}/documents?state={state}&after={after}")
             for one in page["documents"]:
                 yield one
             if page.get("next") is None:
@@ -253,35 +253,21 @@ class _Service:
 
     async def send(self, batch: str, place: int, pdf: bytes) -> None:
         """Send one document."""
-        await self._call(
-            "PUT", f"/v1/batches/{batch}/documents/{place}", data=pdf, headers={"Content-Type": "application/pdf"}
-        )
+        await self._client.put(f"/v1/batches/{batch}/documents/{place}", pdf, "application/pdf")
 
     async def signed(self, batch: str, place: int) -> bytes:
         """One signed document."""
-        return await self._call("GET", f"/v1/batches/{batch}/documents/{place}/signed")
+        return await self._client.fetch(f"/v1/batches/{batch}/documents/{place}/signed")
 
     async def proof(self, batch: str, place: int) -> Any:
         """The proof of one document."""
-        return json.loads(await self._call("GET", f"/v1/batches/{batch}/documents/{place}/proof"))
-
-    async def _call(self, method: str, path: str, **options: Any) -> bytes:
-        headers = self._headers | options.pop("headers", {})
-        async with self._session.request(method, self._url + path, headers=headers, **options) as answer:
-            found = await answer.read()
-            if answer.status >= 400:
-                try:
-                    problem = json.loads(found)
-                except ValueError:
-                    problem = {"detail": found[:200].decode(errors="replace")}
-                raise Failed(answer.status, problem)
-            return found
+        return await self._client.get(f"/v1/batches/{batch}/documents/{place}/proof")
 
 
 @asynccontextmanager
 async def _service(url: str, key: str) -> AsyncIterator[_Service]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120)) as session:
-        yield _Service(url, key, session)
+        yield _Service(Client(url.rstrip("/"), key, session))
 
 
 async def _each(places: Sequence[int], act: Any) -> None:
@@ -299,10 +285,6 @@ async def _each(places: Sequence[int], act: Any) -> None:
         for task in lanes:
             task.cancel()
         await asyncio.gather(*lanes, return_exceptions=True)
-
-
-def _place(out: Path, name: str) -> Path:
-    return out / name
 
 
 def _proof(out: Path, name: str) -> Path:

@@ -43,6 +43,10 @@ class Client:
             await self._again(lambda: self._send("POST", path, json.dumps(document).encode(), headers)) or b"null"
         )
 
+    async def put(self, path: str, body: bytes, media: str) -> bytes:
+        """Send octets of a media type."""
+        return await self._again(lambda: self._send("PUT", path, body, {"Content-Type": media}))
+
     async def upload(self, path: str, document: Any, pdf: bytes, *, once: str | None = None) -> Any:
         """Send a contract and its PDF as multipart/form-data."""
         headers = {"Idempotency-Key": once} if once else {}

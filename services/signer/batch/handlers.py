@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,9 +14,10 @@ from domain.merkle import Inclusion, Tree
 from events.errors import Refused, Unavailable
 from events.values import BaselineLevel, ContractId, CredentialId, Digest
 from services.runtime.clock import Clock
+from services.runtime.outbox import new_id
 from services.signer.approval import approved, in_good_standing
 from services.signer.batch.model import PATIENCE, PAUSE, Batch, DocumentState, Item, field_of, slot_of
-from services.signer.batch.ports import Ledgers
+from services.signer.batch.ports import Ledger, Ledgers
 from services.signer.handlers import der_chain
 from services.signer.model import Redemption, SigningOrder, artefact_name
 from services.signer.ports import Approvals, PadesWriter, StatusSource, Vault
@@ -55,19 +55,19 @@ class Press:
             Refused: the activation approves anything but these documents in this order with this credential, or was
                 redeemed for something else.
         """
-        async with self.ledgers.write() as ledger:
+        async with self.ledgers.read() as ledger:
             known = await ledger.credential(credential)
         if known is None:
             raise _unknown("credential", "one that is bound here")
         activation = await self.approvals.claims(token.encode())
-        async with self.ledgers.write() as ledger:
+        async with self.ledgers.read() as ledger:
             earlier = await ledger.by_activation(activation.jti)
         if earlier is None:
             # Redeemed now, while it lives; who comes back later finds what it opened.
             await approved(token, known, digests, Purpose.SIGN_DOCUMENTS, approvals=self.approvals, clock=self.clock)
         kept = await self.vault.keep(token.encode())
         batch = Batch(
-            id=ContractId(str(uuid.uuid4())),
+            id=ContractId(new_id()),
             jti=activation.jti,
             credential=credential,
             algorithm=known.algorithm,
@@ -81,8 +81,8 @@ class Press:
         async with self.ledgers.write() as ledger:
             return await ledger.open(batch, digests)
 
-    async def take(self, client: str, batch: ContractId, place: int, pdf: bytes) -> None:
-        """Keep the bytes of one document.
+    async def take(self, client: str, batch: ContractId, place: int, pdf: bytes) -> Item:
+        """Keep the bytes of one document; how it stands then.
 
         Raises:
             Refused: other bytes than those approved.
@@ -97,11 +97,13 @@ class Press:
                 status=409,
             )
         if item.state is not DocumentState.AWAITED:
-            return
+            return item
         await self.vault.keep(pdf)
         async with self.ledgers.write() as ledger:
             await ledger.arrived(found.id, place, len(pdf), self.clock.now())
+            item = await ledger.item(found.id, place) or item
         self.work.set()
+        return item
 
     async def batch(self, client: str, batch: ContractId) -> tuple[Batch, dict[DocumentState, int]]:
         """A client's batch and how many of its documents are in which state.
@@ -109,16 +111,8 @@ class Press:
         Raises:
             Refused: no such batch of this client.
         """
-        found = await self._find(client, batch)
-        async with self.ledgers.write() as ledger:
-            return found, await ledger.counts(batch)
-
-    async def _find(self, client: str, batch: ContractId) -> Batch:
-        async with self.ledgers.write() as ledger:
-            found = await ledger.find(batch)
-        if found is None or found.client != client:
-            raise _unknown("batch", "one that this key opened")
-        return found
+        async with self.ledgers.read() as ledger:
+            return await _find(ledger, client, batch), await ledger.counts(batch)
 
     async def item(self, client: str, batch: ContractId, place: int) -> tuple[Batch, Item]:
         """One document of a client's batch.
@@ -126,8 +120,8 @@ class Press:
         Raises:
             Refused: no such document.
         """
-        found = await self._find(client, batch)
-        async with self.ledgers.write() as ledger:
+        async with self.ledgers.read() as ledger:
+            found = await _find(ledger, client, batch)
             item = await ledger.item(batch, place)
         if item is None:
             raise _unknown("document", f"a number from 0 to {found.count - 1}")
@@ -137,15 +131,15 @@ class Press:
         self, client: str, batch: ContractId, after: int, most: int, state: DocumentState | None
     ) -> list[Item]:
         """Documents of a client's batch, in order."""
-        await self._find(client, batch)
-        async with self.ledgers.write() as ledger:
+        async with self.ledgers.read() as ledger:
+            await _find(ledger, client, batch)
             return await ledger.items(batch, after, most, state)
 
     async def proof(self, batch: Batch, place: int) -> Inclusion:
         """That the document at `place` is among those approved."""
         tree = self.trees.get(batch.id)
         if tree is None:
-            async with self.ledgers.write() as ledger:
+            async with self.ledgers.read() as ledger:
                 digests = await ledger.digests(batch.id)
             tree = await asyncio.to_thread(Tree, [digest.raw for digest in digests])
             if len(self.trees) >= TREES:
@@ -198,7 +192,7 @@ class Press:
         earlier = await self.vault.published(name)
         if earlier is not None:
             return earlier
-        async with self.ledgers.write() as ledger:
+        async with self.ledgers.read() as ledger:
             known = await ledger.credential(batch.credential)
         if known is None:
             raise _unknown("credential", "one that is bound here")
@@ -232,6 +226,13 @@ class Press:
         )
         digest, _ = await self.vault.publish(name, signed.pdf)
         return digest
+
+
+async def _find(ledger: Ledger, client: str, batch: ContractId) -> Batch:
+    found = await ledger.find(batch)
+    if found is None or found.client != client:
+        raise _unknown("batch", "one that this key opened")
+    return found
 
 
 def pressing(press: Press) -> Callable[[], Awaitable[None]]:

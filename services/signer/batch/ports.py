@@ -77,6 +77,10 @@ class Ledger(Protocol):
 class Ledgers(Protocol):
     """Opens the ledger for one transaction."""
 
+    def read(self) -> AbstractAsyncContextManager[Ledger]:
+        """A consistent view; nothing can be changed through it."""
+        ...
+
     def write(self) -> AbstractAsyncContextManager[Ledger]:
         """A write transaction; commits at the end of the block."""
         ...

@@ -111,8 +111,7 @@ def routes(press: Press) -> list[Route]:
         return Reply(_view(*await press.batch(call.caller.name, _batch(call))))
 
     async def take(call: Call) -> Reply:
-        await press.take(call.caller.name, _batch(call), _place(call), call.raw)
-        _, item = await press.item(call.caller.name, _batch(call), _place(call))
+        item = await press.take(call.caller.name, _batch(call), _place(call), call.raw)
         return Reply(_document(item), 202)
 
     async def page(call: Call) -> Reply:
