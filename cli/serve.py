@@ -14,12 +14,14 @@ from cli.installation import Installation, Outside, outside_from_environment
 from cli.seal import seal_from_lab
 from cli.telling import console
 from lab.world import World
+from services.runtime.memory import keep_private
 from services.runtime.telemetry import log_to
 
 
 async def run(data: Path, port: int, lab_port: int, lab: bool, check: bool) -> int:
     """Everything, until a signal; 0 when it was stopped on request."""
     log_to()
+    keep_private()
     async with AsyncExitStack() as stack:
         world: World | None = None
         if lab:
@@ -41,6 +43,7 @@ async def run(data: Path, port: int, lab_port: int, lab: bool, check: bool) -> i
 async def run_some(names: Collection[str], data: Path, host: str, port: int, check: bool) -> int:
     """These services, until a signal; 0 when they were stopped on request."""
     log_to()
+    keep_private()
     outside = outside_from_environment()
     if check:
         return await _check(data, outside, port, names)

@@ -66,7 +66,18 @@ class Victim:
         """SIGTERM, and it ends by itself."""
         assert self._process is not None
         self._process.terminate()
-        assert await asyncio.wait_for(self._process.wait(), 40) == 0
+        assert await self.ended() == 0
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def ended(self) -> int:
+        """Its exit code, once it has one."""
+        assert self._process is not None
+        return await asyncio.wait_for(self._process.wait(), 40)
 
     async def be_killed(self, chance: random.Random) -> None:
         """Again and again, after a random time."""
