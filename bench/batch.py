@@ -80,10 +80,10 @@ async def run(folder: Path, documents: int, kills: int, level: str, seed: int) -
                     # The command ends when the signer is away: the same command resumes.
                     process = await asyncio.create_subprocess_exec(*command, stderr=log)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), 0.5)
+                    await asyncio.wait_for(process.wait(), 0.1)
                 if due is not None and len(list(out.glob("*.proof.json"))) >= due:
                     due = next(steps, None)
-                    await asyncio.sleep(chance.uniform(0.0, 0.5))
+                    await asyncio.sleep(chance.uniform(0.0, 0.3))
                     if killed.total() % 2 == 0:
                         await victim.kill()
                         killed["signer"] += 1
