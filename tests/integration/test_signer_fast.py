@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 import pikepdf
+import pypdfium2
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
@@ -17,6 +18,7 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import pdfs
+import two_readings
 from signer_world import desk, order
 
 from events.errors import Refused
@@ -100,7 +102,7 @@ async def test_what_is_unusual_goes_to_the_other_writer_which_says_why(tmp_path,
         assert kind == "one-wrong-offset"
 
 
-@pytest.mark.parametrize("what", ["seed values", "an XFA form", "encryption", "usage rights"])
+@pytest.mark.parametrize("what", ["seed values", "an XFA form", "encryption", "usage rights", *two_readings.KINDS])
 async def test_the_fast_writer_declines_before_a_key_moves(tmp_path, what):
     """House habit 2: one redemption, one key operation; a file that is declined has had none."""
     data = {
@@ -108,7 +110,7 @@ async def test_the_fast_writer_declines_before_a_key_moves(tmp_path, what):
         "an XFA form": lambda: BAD["xfa"][0],
         "encryption": lambda: BAD["encrypted-rc4"][0],
         "usage rights": lambda: pdfs.assemble([{}], catalog_extra="/Perms << /UR3 << /Type /Sig >> >>"),
-    }[what]()
+    }.get(what, lambda: two_readings.made(what))()
     async with desk(tmp_path) as at:
         party = await at.party(SigningAlgorithm.P256)
         check = await at.status.check(party.chain)
@@ -375,6 +377,13 @@ def test_a_small_file_that_takes_much_is_left(pdf):
     """1 MB took half a minute of the loop, or a gigabyte: what is looked at and kept ends with the file's size."""
     with pytest.raises(Declined, match=r"more work|too much"):
         looked_at(pdf)
+
+
+@pytest.mark.parametrize("kind", ["in a hybrid's stream", "named twice"])
+def test_two_documents_are_seen_in_one_file(kind):
+    """Why such a file is left: PDFium shows 9000 EUR, and showed 900 once the catalog was written anew."""
+    with pypdfium2.PdfDocument(two_readings.made(kind)) as shown:
+        assert shown[0].get_textpage().get_text_range() == two_readings.SHOWN
 
 
 def test_numbers_of_any_length_are_declined():

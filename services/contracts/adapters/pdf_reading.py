@@ -17,6 +17,7 @@ from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.misc import PdfDecodeLimitError, PdfError
 from pyhanko.pdf_utils.reader import PdfFileReader
 
+from domain.definitions import defined_again, overlap
 from events.errors import Refused
 from services.contracts.ports import Admitted, Limits, Sheet
 
@@ -97,11 +98,17 @@ def _outside(pdf: bytes, limits: Limits) -> None:
         )
     if pdf[end + 5 :].strip(_BLANK):
         raise _damaged("bytes after the end marker %%EOF")
+    if pdf.rfind(b"startxref", max(0, len(pdf) - TAIL)) < 0:
+        raise _damaged(f"no startxref within the last {TAIL} bytes")
 
 
 def _objects(reader: Any, pdf: bytes, limits: Limits) -> None:
-    """Every entry of every cross-reference section points at the object it names (ISO 32000-1 clause 7.5.4)."""
+    """Every entry of every cross-reference section points at the object it names (ISO 32000-1 clause 7.5.4), and the
+    newest of an object at its last definition: a viewer that mends a file takes that one.
+    """
     seen = 0
+    newest: dict[int, int] = {}
+    within: dict[int, int] = {}
     containers: set[int] = set()
     for revision in range(reader.total_revisions):
         for reference in reader.xrefs.explicit_refs_in_revision(revision):
@@ -111,10 +118,14 @@ def _objects(reader: Any, pdf: bytes, limits: Limits) -> None:
             place = reader.xrefs.get_historical_ref(reference, revision)
             if isinstance(place, int):
                 head = rb"\s*%d\s+%d\s+obj\b" % (reference.idnum, reference.generation)
-                if not re.match(head, pdf[place : place + 64]):
+                found = re.match(head, pdf[place : place + 64])
+                if not found:
                     raise _damaged(f"the cross-reference of object {reference.idnum} points elsewhere")
+                newest[reference.idnum] = place + found.end()
+                within.pop(reference.idnum, None)
             elif place is not None:
                 containers.add(int(place.obj_stream_id))
+                within[reference.idnum] = int(place.obj_stream_id)
                 if place.obj_stream_id == reference.idnum:
                     raise _damaged(f"object {reference.idnum} is said to lie within itself")
     for number in sorted(containers):
@@ -122,6 +133,27 @@ def _objects(reader: Any, pdf: bytes, limits: Limits) -> None:
         if not isinstance(stream, generic.StreamObject) or _value(stream, "/Type") != "/ObjStm":
             raise _damaged(f"object {number} is not the object stream it should be")
         _ = stream.data
+    for number, container in within.items():
+        newest[number] = newest.get(container, 0)
+    again = defined_again(pdf, newest)
+    if again is not None:
+        raise _damaged(f"object {again} is defined again behind the place that its cross-reference gives")
+    for section in reader.xrefs._xref_sections:
+        if overlap(_runs(pdf, section.meta_info.start_location)):
+            raise _damaged("a cross-reference section that speaks of an object twice")
+
+
+def _runs(pdf: bytes, place: int) -> Iterator[tuple[int, int]]:
+    """First number and count of each part of the cross-reference table or stream that begins here."""
+    if re.match(rb"\s*[0-9]+\s+[0-9]+\s+obj", pdf[place : place + 64]):
+        index = re.search(rb"/Index\s*\[([0-9\s]*)\]", pdf[place : pdf.find(b"stream", place)])
+        numbers = [int(one) for one in index[1].split()] if index is not None else []
+        yield from zip(numbers[::2], numbers[1::2], strict=False)
+        return
+    part = re.compile(rb"\s*([0-9]{1,10}) +([0-9]{1,10})\s*")
+    while (head := part.match(pdf, place)) is not None:
+        yield int(head[1]), int(head[2])
+        place = head.end() + 20 * int(head[2])
 
 
 def _sheets(root: generic.DictionaryObject, limits: Limits) -> Iterator[Sheet]:

@@ -14,7 +14,7 @@ from events.errors import Refused, Unavailable
 from services.contracts.adapters import pdf_reading
 from services.contracts.adapters.pdf_intake import PdfIntake
 from services.contracts.ports import Limits
-from tests.support import pdfs
+from tests.support import pdfs, two_readings
 
 
 @pytest.mark.parametrize("name", sorted(pdfs.good()))
@@ -36,6 +36,13 @@ async def test_what_cannot_be_signed_safely_is_refused_with_its_reason(name):
     assert told.value.found
     assert told.value.expected
     assert told.value.remedy
+
+
+@pytest.mark.parametrize("kind", two_readings.KINDS)
+async def test_what_is_two_documents_is_no_contract(kind):
+    """What a party was shown and what is written anew by the signature must be one document in every viewer."""
+    with pytest.raises(Refused, match="pdf-damaged"):
+        pdf_reading.read(two_readings.made(kind), Limits())
 
 
 async def test_the_sandbox_says_the_same_and_survives_bombs_and_goes_on():

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from domain.definitions import defined_again, overlap
 from services.signer.adapters.fast.syntax import (
     Declined,
     Dictionary,
@@ -31,6 +32,8 @@ FEW = 8
 MOST_REMEMBERED = 256
 """Dictionaries that are not read twice; a file may have thousands of pages."""
 
+TAIL = 1_024
+"""Octets in which readers look for the end (ISO 32000-1 annex H.3, note 18); some mend a file where it is not there."""
 _TAIL = re.compile(rb"startxref[\x00\t\n\x0c\r ]+([0-9]{1,12})[\x00\t\n\x0c\r ]+%%EOF[\x00\t\n\x0c\r ]*\Z")
 _HEAD = re.compile(rb"[\x00\t\n\x0c\r ]*([0-9]{1,10})[\x00\t\n\x0c\r ]+([0-9]{1,5})[\x00\t\n\x0c\r ]+obj")
 _SUBSECTION = re.compile(rb"[\t\n\r ]*([0-9]{1,10}) ([0-9]{1,10})[ ]*(?:\r\n|\r|\n)")
@@ -72,7 +75,7 @@ class Effort:
 
 
 class Place(NamedTuple):
-    """Where an object stands: at an octet, or as one of the objects in a stream (`within`)."""
+    """Where an object stands: at an octet, or as the object with this index in a stream (`within`)."""
 
     offset: int
     generation: int
@@ -168,7 +171,9 @@ class File:
     _read: dict[Ref, Dictionary] = field(default_factory=dict)
     _next: int | None = None
     _seen: set[int] = field(default_factory=set)
-    _packed: dict[int, tuple[dict[int, int], bytes]] = field(default_factory=dict)
+    _packed: dict[int, tuple[dict[int, tuple[int, int]], bytes]] = field(default_factory=dict)
+    _values: dict[int, int] = field(default_factory=dict)
+    """Where the value of each object that was read begins, or that of the object stream in which it lies."""
     _effort: Effort = field(init=False)
 
     def __post_init__(self) -> None:
@@ -184,7 +189,7 @@ class File:
         size = len(data)
         if data[:5] != b"%PDF-":
             raise Declined("no header at the first octet")
-        tail = _TAIL.match(data, data.rfind(b"startxref", max(0, size - 2_048)))
+        tail = _TAIL.match(data, data.rfind(b"startxref", max(0, size - TAIL)))
         if tail is None:
             raise Declined("no startxref at the end")
         file = cls(data, size, int(tail[1]), _next=int(tail[1]))
@@ -278,7 +283,17 @@ class File:
         head = _HEAD.match(self.data, place.offset, min(self.size, place.offset + 60))
         if head is None or int(head[1]) != wanted.number or int(head[2]) != wanted.generation:
             raise Declined("an object that is not where the cross-reference says")
+        self._values[wanted.number] = head.end()
         return self.data, head.end()
+
+    def told_apart(self) -> None:
+        """Look behind all that was read for other definitions of the same objects.
+
+        Raises:
+            Declined: there is one, so that another reader may take the file for another document.
+        """
+        if defined_again(self.data, self._values) is not None:
+            raise Declined("an object that is defined again behind the place that its cross-reference gives")
 
     def value(self, wanted: Ref) -> bytes:
         """An object's text, as written since or as it stands in the file.
@@ -374,11 +389,13 @@ class File:
         if place.within not in self._packed:
             self._packed[place.within] = self._unpack(Ref(place.within))
         offsets, body = self._packed[place.within]
-        if wanted not in offsets:
-            raise Declined("an object stream without the object")
-        return body, offsets[wanted]
+        index, at = offsets.get(wanted, (None, 0))
+        if index != place.offset:
+            raise Declined("an object stream without the object, or with another where it is said to be")
+        self._values[wanted] = self._values[place.within]
+        return body, at
 
-    def _unpack(self, wanted: Ref) -> tuple[dict[int, int], bytes]:
+    def _unpack(self, wanted: Ref) -> tuple[dict[int, tuple[int, int]], bytes]:
         if self.where(wanted).within is not None:
             raise Declined("an object stream within another")
         data, begins = self.at(wanted)
@@ -396,7 +413,7 @@ class File:
         pairs = body[:first].split(None, 2 * count)
         if len(pairs) < 2 * count or not all(len(one) <= 10 and one.isdigit() for one in pairs[: 2 * count]):
             raise Declined("an object stream that does not say what it holds")
-        offsets = {int(pairs[2 * i]): first + int(pairs[2 * i + 1]) for i in range(count)}
+        offsets = {int(pairs[2 * i]): (i, first + int(pairs[2 * i + 1])) for i in range(count)}
         if len(offsets) != count:
             raise Declined("an object stream that holds an object twice")
         return offsets, body
@@ -432,6 +449,7 @@ def _table(data: Octets, at: int, size: int, effort: Effort) -> Section:
         raise Declined("a cross-reference table without a trailer")
     trailer, _ = dictionary_at(data, word.end())
     effort.look(len(trailer.text) + 20 * len(runs))
+    _once(runs)
     section = Section(trailer, runs)
     more = trailer.get(b"/XRefStm")
     if more is not None:
@@ -461,6 +479,7 @@ def _xref_stream(data: Octets, trailer: Dictionary, end: int, size: int, effort:
         rows += count
     if len(numbers) % 2 or rows * (sum(widths) + 1) > UNPACKED:
         raise Declined("a cross-reference stream that claims too many objects")
+    _once(runs)
     body = _stream(data, trailer, end, size, effort, raw_predictor=True)
     effort.keep(len(body))
     parameters = _parameters(trailer)
@@ -477,6 +496,11 @@ def _xref_stream(data: Octets, trailer: Dictionary, end: int, size: int, effort:
         if not up or rows > 50_000:
             body, up = _unfiltered(body, width), False
     return Section(trailer, runs, body, (widths[0], widths[1], widths[2]), up)
+
+
+def _once(runs: list[tuple[int, int, int]]) -> None:
+    if len(runs) > 1 and overlap([(first, count) for first, count, _ in runs]):
+        raise Declined("a cross-reference section that speaks of an object twice")
 
 
 def _parameters(said: Dictionary) -> Dictionary | None:
