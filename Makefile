@@ -53,7 +53,7 @@ check: setup-dev ## format, lint, types, import rules, generated files
 test: setup-dev ## every test that needs no server of its own
 	@$(BIN)/pytest -n 2 --dist worksteal -m "not real"
 
-test-real: setup-dev ## the tests on real Kafka, PostgreSQL and S3, which are started on free ports and stopped again
+test-real: setup-dev ## the tests on real Kafka, PostgreSQL and S3, which are started on free ports and stopped again, and veraPDF's of PDF/A
 	@ANTIN_REAL=1 $(BIN)/pytest -n 0 -m real
 
 kafka: setup-dev ## Apache Kafka on loopback, by Maven, until Ctrl+C

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tools.real.child import NotHere, fetching, run, say
+from tools.real import maven
+from tools.real.child import NotHere, run, say
 
 HERE = Path(__file__).parent
 PLACE = Path("var/bench/peers")
-COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
 
 
 class Peer:
@@ -64,24 +63,9 @@ def java(folder: Path, tsa: str) -> Peer:
         NotHere: no JDK, no Maven, no network, or a jar that is not the one of the list.
     """
     source = HERE / "signers"
-    for tool in ("javac", "mvn"):
-        if shutil.which(tool) is None:
-            raise NotHere(f"no {tool}", "Java 17 and Maven", "sudo apt-get install openjdk-17-jdk-headless maven")
-    with fetching("signers") as cache:
-        jars = cache / "signers-1"
-        if not jars.is_dir():
-            say(f"Fetching PDFBox, iText and EU DSS by Maven into {jars} ...")
-            fresh = jars.with_name(f"{jars.name}.fresh")
-            shutil.rmtree(fresh, ignore_errors=True)
-            run(
-                ["mvn", "-q", "-B", "-C", "-f", str(source / "pom.xml"), COPY, f"-DoutputDirectory={fresh}"],
-                what="fetching signers in Java by Maven",
-                timeout=900.0,
-            )
-            fresh.rename(jars)
-        wanted = {name: digest for digest, name in map(str.split, (source / "jars.sha256").read_text().splitlines())}
-        if {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in jars.iterdir()} != wanted:
-            raise NotHere(f"jars in {jars} that differ", "those of jars.sha256", "delete that folder and repeat")
+    if shutil.which("javac") is None:
+        raise NotHere("no JDK", "Java 17 or newer", "sudo apt-get install openjdk-17-jdk-headless")
+    jars = maven.fetch("signers-1", "PDFBox, iText and EU DSS", source / "pom.xml", source / "jars.sha256")
     path = [*sorted(str(one) for one in jars.glob("bc*.jar")), f"{jars}/*"]
     command = ["java", "-Djava.awt.headless=true", "-XX:+UseSerialGC", "-Xmx4g", "-cp", ":".join(path)]
     return Peer([*command, str(source / "SignPeers.java"), str(folder.resolve()), tsa])

@@ -1,1 +1,1 @@
-"""Real servers to test against, without Docker: Apache Kafka, PostgreSQL and an S3 server on loopback ports."""
+"""Real things to test against, without Docker: Apache Kafka, PostgreSQL and an S3 server on loopback; veraPDF."""

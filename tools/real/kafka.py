@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import shutil
@@ -13,13 +12,13 @@ import subprocess
 from pathlib import Path
 from types import TracebackType
 
-from tools.real import tls
-from tools.real.child import Child, NotHere, cache, fetching, free_port, run, say
+from tools.real import maven, tls
+from tools.real.child import Child, NotHere, free_port, run
 
 VERSION = "4.3.1"
+NAME = f"kafka-{VERSION}"
 HERE = Path(__file__).parent
 POM, SUMS = HERE / "kafka-pom.xml", HERE / "kafka-jars.sha256"
-COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
 JAVA = 17
 READY_S = 60.0
 
@@ -80,9 +79,10 @@ def missing() -> list[str]:
         lacks.append(
             f"found Java {version}; expected {JAVA} or newer; sudo apt-get install openjdk-{JAVA}-jre-headless"
         )
-    if not _jars().is_dir() and shutil.which("mvn") is None:
+    if not maven.kept(NAME).is_dir() and shutil.which("mvn") is None:
         lacks.append(
-            f"found neither Kafka's jars at {_jars()} nor mvn; expected one of them; sudo apt-get install maven"
+            f"found neither Kafka's jars at {maven.kept(NAME)} nor mvn; "
+            "expected one of them; sudo apt-get install maven"
         )
     return lacks
 
@@ -95,40 +95,7 @@ def fetch() -> Path:
     """
     if lacks := missing():
         raise NotHere(f"a machine without what Apache Kafka {VERSION} needs", "all of it", "; ".join(lacks))
-    with fetching("kafka"):
-        jars = _jars()
-        if not jars.is_dir():
-            say(f"Fetching Apache Kafka {VERSION} (55 MB) by Maven into {jars} ...")
-            fresh = jars.with_name(f"{jars.name}.fresh")
-            shutil.rmtree(fresh, ignore_errors=True)
-            run(
-                ["mvn", "-q", "-B", "-C", "-f", str(POM), COPY, "-DincludeScope=runtime", f"-DoutputDirectory={fresh}"],
-                what="fetching Apache Kafka by Maven",
-                timeout=900.0,
-            )
-            _check(fresh)
-            fresh.rename(jars)
-            say(f"{len(list(jars.iterdir()))} jars, every one as in {SUMS.name}.")
-        else:
-            _check(jars)
-        return jars
-
-
-def _jars() -> Path:
-    return cache() / f"kafka-{VERSION}"
-
-
-def _check(jars: Path) -> None:
-    """The folder holds exactly the jars of the list: the class path is the whole folder, a stray jar would be run."""
-    wanted = {name: digest for digest, name in (line.split() for line in SUMS.read_text().splitlines())}
-    found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in jars.iterdir()}
-    if found != wanted:
-        differs = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
-        raise NotHere(
-            f"{len(differs)} jars in {jars} that differ, first {differs[0]}",
-            f"exactly the {len(wanted)} jars of {SUMS.name}",
-            "delete that folder and repeat; when it stays so, somebody changed what is served: do not run it",
-        )
+    return maven.fetch(NAME, f"Apache Kafka {VERSION} (55 MB)", POM, SUMS)
 
 
 def _java_version(java: str) -> int:

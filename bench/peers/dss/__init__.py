@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.real.child import NotHere, fetching, run, say
+from tools.real import maven
+from tools.real.child import NotHere
 
 VERSION = "6.4"
 HERE = Path(__file__).parent
 POM, SUMS, SOURCE = HERE / "pom.xml", HERE / "jars.sha256", HERE / "DssPeer.java"
-COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
 
 
 def fetch() -> Path:
@@ -24,25 +23,7 @@ def fetch() -> Path:
     """
     if shutil.which("javac") is None:
         raise NotHere("no JDK", "Java 17 or newer", "sudo apt-get install openjdk-17-jdk-headless")
-    with fetching("dss") as cache:
-        jars = cache / f"dss-{VERSION}"
-        if not jars.is_dir():
-            if shutil.which("mvn") is None:
-                raise NotHere("no mvn", "Maven", "sudo apt-get install maven")
-            say(f"Fetching EU DSS {VERSION} by Maven into {jars} ...")
-            fresh = jars.with_name(f"{jars.name}.fresh")
-            shutil.rmtree(fresh, ignore_errors=True)
-            run(
-                ["mvn", "-q", "-B", "-C", "-f", str(POM), COPY, "-DincludeScope=runtime", f"-DoutputDirectory={fresh}"],
-                what="fetching EU DSS by Maven",
-                timeout=900.0,
-            )
-            fresh.rename(jars)
-        wanted = {name: digest for digest, name in (line.split() for line in SUMS.read_text().splitlines())}
-        found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in jars.iterdir()}
-        if found != wanted:
-            raise NotHere(f"jars in {jars} that differ", f"those of {SUMS}", "delete that folder and repeat")
-        return jars
+    return maven.fetch(f"dss-{VERSION}", f"EU DSS {VERSION}", POM, SUMS)
 
 
 class Dss:

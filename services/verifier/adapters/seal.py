@@ -108,7 +108,9 @@ class Seal:
             reason="Verification report / Báo cáo kiểm tra chữ ký số",
         )
         pen = PdfSigner(metadata, signer=self._signer, timestamper=self._stamper)
-        writer = await asyncio.to_thread(_Revision, BytesIO(pdf))
+        # An object begins on a line of its own (ISO 19005-2 clause 6.1.9), and Typst's files end without one.
+        whole = pdf if pdf.endswith((b"\n", b"\r")) else pdf + b"\n"
+        writer = await asyncio.to_thread(_Revision, BytesIO(whole))
         try:
             made = await pen.async_sign_pdf(writer, output=BytesIO())
         except TimestampRequestError as fault:
