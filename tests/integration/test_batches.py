@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import pdfs
 from signer_house import BUYER, KEY, House, a_platform, house
-from signer_world import World
 from waiting import until
 
 from domain.activation import Purpose, hashes_txn
@@ -86,14 +85,6 @@ class Sender:
                 if not {"awaited", "waiting", "leased"} & found.keys():
                     return found
                 await asyncio.sleep(0.05)
-
-
-@pytest.fixture
-async def world():
-    outside = World()
-    runner = await outside.start()
-    yield outside
-    await runner.cleanup()
 
 
 @asynccontextmanager

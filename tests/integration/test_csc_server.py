@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import pdfs
 from judges import poppler_calls_valid
 from signer_house import BUYER, FIRM, House, house
-from signer_world import NOW, World
+from signer_world import NOW
 
 from domain.activation import hashes_txn
 from domain.merkle import Tree
@@ -123,14 +123,6 @@ def sign_hash(bound: CertificateBound, sad: str, digests: list[Digest], **more: 
         "hashAlgorithmOID": SHA256,
         "signAlgo": "1.2.840.10045.4.3.2",
     } | more
-
-
-@pytest.fixture
-async def world():
-    outside = World()
-    runner = await outside.start()
-    yield outside
-    await runner.cleanup()
 
 
 @asynccontextmanager

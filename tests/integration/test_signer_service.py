@@ -39,14 +39,6 @@ from services.signer.adapters.pades_writer import EitherWriter
 from services.signer.settings import SignerSettings
 
 
-@pytest.fixture
-async def world():
-    outside = World()
-    runner = await outside.start()
-    yield outside
-    await runner.cleanup()
-
-
 async def test_the_tables_are_those_of_the_migrations(tmp_path):
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'antin.db'}")
     await migrate.upgrade(database, [store.schema])

@@ -14,24 +14,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import pdfs
 from forge import Forge
-from pyhanko.pdf_utils import generic
-from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from verifiable import repainted
 
 from services.verifier.adapters import pdfium
 from services.verifier.pictures import STATES, Pictures, fewer, states
 from services.verifier.sandbox import Sandbox
-
-
-def repainted(pdf: bytes, text: str) -> bytes:
-    """The same file with another text on its first page, as a later revision."""
-    writer = IncrementalPdfFileWriter(io.BytesIO(pdf))
-    page = writer.root["/Pages"]["/Kids"][0]
-    stream = generic.StreamObject(stream_data=f"BT /F1 12 Tf 20 20 Td ({text}) Tj ET".encode())
-    page[generic.NameObject("/Contents")] = writer.add_object(stream)
-    writer.update_container(page)
-    out = io.BytesIO()
-    writer.write(out)
-    return out.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ from services.runtime.database import Database
 from services.runtime.outbox import delivery_of as outbox_delivery
 from services.runtime.tables import outbox
 from tests.support.traffic import Traffic
+from tests.support.victim import ready
 from tests.support.waiting import until
 from tools.real.child import free_port
 from tools.real.kafka import Kafka
@@ -278,7 +279,7 @@ async def real_line(
         stack.push_async_callback(world.wait)
         stack.callback(world.terminate)
         lab = Lab(f"http://127.0.0.1:{lab_port}", session)
-        state = await _ready(lab)
+        state = await ready(lab)
         ports = {name: free_port() for name in processes}
         inner = [state["host_port"], receiver.url.split("/")[2], *(f"127.0.0.1:{port}" for port in ports.values())]
         signers = [name for name, services in processes.items() if "signer" in services]
@@ -317,17 +318,3 @@ async def real_line(
 
         receiver.secret = (await client("notifier").post("/v1/webhooks", {"url": receiver.url}))["secret"]
         yield RealLine(folder, kafka, postgres, s3, lab, receiver, running, client("contracts"), client("timeline"))
-
-
-async def _ready(lab: Lab) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-
-    async def answers() -> bool:
-        try:
-            found.update(await lab.state())
-        except aiohttp.ClientError:
-            return False
-        return True
-
-    await until(answers, what="the toy world to answer", seconds=60)
-    return found

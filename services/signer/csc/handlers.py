@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import secrets
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,8 +16,9 @@ from cryptography import x509
 
 from domain.activation import Purpose
 from events.errors import AntinError, Refused
-from events.values import ContractId, CredentialId, Digest, IdentityId, Slot
+from events.values import BaselineLevel, ContractId, CredentialId, Digest, IdentityId, Slot
 from services.runtime.clock import Clock
+from services.runtime.outbox import new_id
 from services.signer.approval import approved, in_good_standing
 from services.signer.csc import shapes
 from services.signer.csc.model import (
@@ -289,7 +289,7 @@ class Server:
         activation = await approved(token, known, digests, purpose, approvals=self.approvals, clock=self.clock)
         now = self.clock.now()
         return Authorization(
-            id=_uuid(),
+            id=new_id(),
             jti=activation.jti,
             purpose=purpose,
             credential=known.credential,
@@ -446,7 +446,7 @@ class Server:
                         redeemed_at=now,
                     ),
                     chain=check.path,
-                    level=LEVELS["Ades-B-" + str(level).rsplit("-", 1)[-1]],
+                    level=BaselineLevel(level),
                     field=name,
                     index=0,
                     signed_at=now.replace(microsecond=0),
@@ -487,7 +487,7 @@ class Server:
     # --- later
 
     async def _later(self, caller: AccessToken, kind: str, work: Mapping[str, object]) -> shapes.Signed:
-        waiting = Waiting(_uuid(), caller.client, kind, json.dumps(work))
+        waiting = Waiting(new_id(), caller.client, kind, json.dumps(work))
         async with self.books.write() as book:
             await book.await_answer(waiting, self.clock.now() + ANSWER_LIFE)
         self.work.set()
@@ -613,7 +613,3 @@ def _client_unknown() -> Refused:
 
 def _secret() -> str:
     return secrets.token_urlsafe(32)
-
-
-def _uuid() -> str:
-    return str(uuid.uuid4())
