@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import pikepdf
@@ -403,6 +404,13 @@ def test_numbers_of_any_length_are_declined():
 @given(st.text(max_size=30).filter(lambda text: "\ud800" not in text and text.isprintable()))
 def test_a_text_string_says_what_was_written(text):
     assert name_of(text_string(text)) == text
+
+
+@given(st.binary(max_size=20).map(lambda octets: b"<%b>" % octets))
+def test_any_octets_of_a_name_are_declined_or_read(name):
+    """ISO 32000-2 clause 7.3.4.3; a field's name is read before any key moves."""
+    with suppress(Declined):
+        assert isinstance(name_of(name), str)
 
 
 @given(st.binary(max_size=300), st.integers(0, 2_000))

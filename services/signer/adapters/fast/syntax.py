@@ -268,7 +268,10 @@ def name_of(text: bytes) -> str:
             octets = _unescaped(octets)
     elif text[:1] == b"<" and text[1:2] != b"<":
         digits = bytes(text[1:-1]).translate(None, b"\x00\t\n\x0c\r ")
-        octets = bytes.fromhex((digits + b"0" * (len(digits) % 2)).decode("ascii"))
+        try:
+            octets = bytes.fromhex((digits + b"0" * (len(digits) % 2)).decode("ascii"))
+        except ValueError as fault:
+            raise Declined("a string that is not hexadecimal") from fault
     else:
         raise Declined("a name that is no string")
     try:
