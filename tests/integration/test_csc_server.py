@@ -170,6 +170,13 @@ async def test_without_a_living_token_nothing_is_told(world, tmp_path):
         assert (await caller.form("oauth2/token", public, 401))["error"] == "invalid_client"
 
 
+async def test_a_stranger_keeps_nobody_from_writing(world, tmp_path):
+    """On SQLite there is one writer: who has no token must not take turns with those who sign."""
+    async with calling(world, tmp_path) as caller, caller.at.platform.database.write(), asyncio.timeout(20):
+        await caller.post("credentials/list", {"userID": BUYER}, token="guessed", status=401)
+        assert (await caller.post("credentials/list", {"userID": BUYER}))["credentialIDs"] == []
+
+
 @pytest.mark.parametrize("path", ["/csc/v2/credentials/list", "/v1/batches"])
 async def test_a_token_of_any_octets_is_an_unknown_one(world, tmp_path, path):
     async with calling(world, tmp_path, login=False) as caller:

@@ -188,6 +188,12 @@ class SqlBooks:
         self._database = database
 
     @asynccontextmanager
+    async def read(self) -> AsyncIterator[Book]:
+        """A consistent view."""
+        async with self._database.read() as conn:
+            yield SqlBook(Tx(conn))
+
+    @asynccontextmanager
     async def write(self) -> AsyncIterator[Book]:
         """A write transaction."""
         async with self._database.write() as tx:

@@ -90,7 +90,7 @@ class Server:
         scheme, _, token = (authorization or "").partition(" ")
         found = None
         if scheme.lower() == "bearer" and token.strip():
-            async with self.books.write() as book:
+            async with self.books.read() as book:
                 found = await book.token(token.strip(), self.clock.now())
         if found is None or found.client not in self.clients:
             raise Refused(
@@ -189,7 +189,7 @@ class Server:
         except ValueError as fault:
             raise refused("invalid-user", "no userID, or one of another form", IdentityId.expected) from fault
         after = credential_of(asked.page) if asked.page else ""
-        async with self.books.write() as book:
+        async with self.books.read() as book:
             found = await book.credentials(holder, after, asked.most + 1)
         page, more = found[: asked.most], len(found) > asked.most
         if asked.only_valid:
@@ -542,7 +542,7 @@ class Server:
         Raises:
             Refused: no such request of this client, or what the request itself was refused for.
         """
-        async with self.books.write() as book:
+        async with self.books.read() as book:
             known, answer = await book.answer(asked.response, caller.client, self.clock.now())
         if not known:
             raise refused("invalid-response", "an unknown responseID", "one given out within the last hour")
@@ -560,7 +560,7 @@ class Server:
 
     async def _credential(self, text: str) -> Credential:
         credential: CredentialId = credential_of(text)
-        async with self.books.write() as book:
+        async with self.books.read() as book:
             known = await book.credential(credential)
         if known is None:
             raise refused("invalid-credential", "an unknown credentialID", "one of credentials/list")

@@ -108,6 +108,10 @@ class Book(Protocol):
 class Books(Protocol):
     """Opens the book for one transaction."""
 
+    def read(self) -> AbstractAsyncContextManager[Book]:
+        """A consistent view; nothing can be changed through it."""
+        ...
+
     def write(self) -> AbstractAsyncContextManager[Book]:
         """A write transaction; commits at the end of the block."""
         ...
