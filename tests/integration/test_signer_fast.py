@@ -43,7 +43,7 @@ from services.signer.adapters.pyhanko_writer import PyhankoWriter
 from services.signer.model import Certify, SigningAlgorithm, WrittenBy
 from services.verifier.engine import examine
 from services.verifier.model import Integrity
-from tests.support.judges import judge, passes_at_pyhanko
+from tests.support.judges import passes_at_pyhanko
 
 LTA = BaselineLevel.LTA
 BAD = pdfs.bad()
@@ -178,39 +178,6 @@ async def test_a_certification_allows_what_it_says_and_others_may_sign(tmp_path,
         assert value.Reference[0].TransformMethod == "/DocMDP"
         assert value.Reference[0].TransformParams.P == 2
     assert report.integrity is Integrity.INTACT
-
-
-@pytest.mark.judge
-@pytest.mark.timeout(300)
-async def test_the_outside_judge_on_every_level_and_field_style(tmp_path):
-    """Three signers of three kinds of keys; each level; fields made before or at signing; certified, locked."""
-    files = {}
-    async with desk(tmp_path) as at:
-        parties = [
-            await at.party(algorithm)
-            for algorithm in (SigningAlgorithm.RSA_3072_PSS, SigningAlgorithm.RSA_3072_PKCS1, SigningAlgorithm.P256)
-        ]
-        styles = {
-            "made": (pdfs.good()["typst-pdfa"], {}),
-            "locked": (locked("/Action /Include /Fields [(meter)]"), {}),
-            "certified": (pdfs.minimal(), {"certify": Certify.FORMS}),
-        }
-        for style, (pdf, options) in styles.items():
-            for level in (BaselineLevel.LT, LTA):
-                signed = pdf
-                for index, (party, slot) in enumerate(zip(parties, ("buyer", "seller", "witness"), strict=True)):
-                    more = options if index == 0 else {}
-                    signed = await party.sign(signed, slot, index, level=level, stamped=index != 1, **more)
-                file = tmp_path / f"{style}+{level.value}.pdf"
-                file.write_bytes(signed)
-                files[file] = level
-        found = judge(tmp_path, at.world.root.certificate.public_bytes(Encoding.PEM), list(files))
-    for file, level in files.items():
-        line = found[file.name]
-        assert line["strict_ok"], (file.name, line)
-        levels = [signature["level"] for signature in line["signatures"]]
-        # A later document timestamp covers what is before it; at LT the levels are as ordered.
-        assert levels == [level.value] * 3, (file.name, levels)
 
 
 async def test_a_file_signed_into_another_is_the_same_as_one_signed_in_memory(tmp_path):
