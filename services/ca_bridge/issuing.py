@@ -32,7 +32,7 @@ from events.values import (
 from services.ca_bridge import model
 from services.ca_bridge.intake import Identity, IdentityState
 from services.ca_bridge.model import PENDING, Application, ApplicationState, Certificate
-from services.ca_bridge.ports import Books, CertificateAuthority, Issued, KeyMaker, Registry, Safe, Wanted
+from services.ca_bridge.ports import Books, CertificateAuthority, Issued, Registry, Safe, Wanted
 
 NewId = Callable[[], str]
 
@@ -131,10 +131,8 @@ async def plan_issue(fact: ApplicationOpened, books: Books, *, now: datetime) ->
     return IssuePlan(application, identity)
 
 
-async def issue(
-    plan: IssuePlan, *, safe: Safe, keys: KeyMaker, ca: CertificateAuthority, registry: Registry, now: datetime
-) -> Issued:
-    """Have the registry confirm, the key made, possession proven and the certificate issued. May be repeated.
+async def issue(plan: IssuePlan, *, safe: Safe, ca: CertificateAuthority, registry: Registry, now: datetime) -> Issued:
+    """Have the registry confirm, the key made or found, and its certificate given. May be repeated.
 
     Raises:
         Refused: the registry, the request or the CA says no.
@@ -152,8 +150,7 @@ async def issue(
         names.fits(identity.organisation_name or "", "an organisation's name")
         model.check_registry(identity, await registry.look_up(code.digits))
         wanted = Wanted(profile, algorithm, None, code.shown, identity.organisation_name)
-    csr = await keys.make(application.credential, algorithm, application.challenge)
-    return await ca.issue(application.id, csr, application.challenge, wanted)
+    return await ca.certify(application, wanted)
 
 
 async def issued(

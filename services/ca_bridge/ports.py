@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from events.values import ApplicationId, CertificateProfile, CredentialId, Digest, IdentityId, KeyAlgorithm
+from events.values import ApplicationId, CertificateProfile, Digest, IdentityId, KeyAlgorithm
 from services.ca_bridge.intake import Identity
 from services.ca_bridge.model import Application, Certificate, RegistryEntry
 
@@ -88,18 +88,6 @@ class Safe(Protocol):
         ...
 
 
-class KeyMaker(Protocol):
-    """The key store: keys are made there and never leave it."""
-
-    async def make(self, credential: CredentialId, algorithm: KeyAlgorithm, challenge: str) -> bytes:
-        """A PKCS#10 request, PEM, by a key of this credential; the same credential has the same key.
-
-        Raises:
-            Unavailable: the key store does not answer.
-        """
-        ...
-
-
 @dataclass(frozen=True)
 class Wanted:
     """The subject that a certificate is to name."""
@@ -124,14 +112,17 @@ class Issued:
 
 
 class CertificateAuthority(Protocol):
-    """The CA. Every call may be repeated. Changes of state raise Refused only for what is revoked there for good."""
+    """Where keys and their certificates come from: a CA with our key store, or providers who keep both.
 
-    async def issue(self, request: ApplicationId, csr: bytes, challenge: str, wanted: Wanted) -> Issued:
-        """Prove possession, have a certificate issued, and examine it.
+    Every call may be repeated. Changes of state raise Refused only for what is revoked there for good.
+    """
+
+    async def certify(self, application: Application, wanted: Wanted) -> Issued:
+        """Put a key behind the application's credential, and give its certificate, examined.
 
         Raises:
-            Refused: the request or the CA's answer is not acceptable.
-            Unavailable: the CA does not answer.
+            Refused: the request or the certificate is not acceptable, or there is none.
+            Unavailable: somebody who is needed does not answer.
         """
         ...
 

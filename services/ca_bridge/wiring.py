@@ -28,14 +28,16 @@ from events.values import Digest
 from services.ca_bridge import handlers, issuing
 from services.ca_bridge.adapters import store
 from services.ca_bridge.adapters.examiner import Examiner
-from services.ca_bridge.adapters.outside import HttpAuthority, HttpCa, HttpKeyMaker, HttpRegistry
+from services.ca_bridge.adapters.hub import HubCertificates
+from services.ca_bridge.adapters.outside import HttpAuthority, HttpCa, HttpKeyStore, HttpRegistry
 from services.ca_bridge.adapters.safe import JweSafe
 from services.ca_bridge.model import Release
-from services.ca_bridge.ports import CertificateAuthority, Issued, KeyMaker, Registry, Safe
+from services.ca_bridge.ports import CertificateAuthority, Issued, Registry, Safe
 from services.ca_bridge.routes import NAME, Desk, routes
 from services.ca_bridge.settings import CaBridgeSettings
 from services.runtime.consume import Done, Subscriber
 from services.runtime.database import Tx
+from services.runtime.hub import Hub
 from services.runtime.jwks import Jwks
 from services.runtime.outbox import new_id
 from services.runtime.process import Inlet, Platform, Service, Timer
@@ -108,11 +110,10 @@ class Releasing:
 
 @dataclass(frozen=True)
 class Issuing:
-    """The work on an opened application: registry, key, proof of possession, CA."""
+    """The work on an opened application: registry, key, certificate."""
 
     platform: Platform
     safe: Safe
-    keys: KeyMaker
     ca: CertificateAuthority
     registry: Registry
 
@@ -130,7 +131,6 @@ class Issuing:
         result = await issuing.issue(
             plan,
             safe=self.safe,
-            keys=self.keys,
             ca=self.ca,
             registry=self.registry,
             now=self.platform.clock.now(),
@@ -181,6 +181,24 @@ class Telling:
         return await handlers.revoked_at_ca(event.fact, store.books(tx), now=self.platform.clock.now())
 
 
+def _authority(platform: Platform, settings: CaBridgeSettings, keys: HttpKeyStore) -> CertificateAuthority:
+    examiner = Examiner(settings.anchors)
+    partner = settings.partner
+    if partner is not None:
+        hub = Hub(platform.outbound, partner, platform.clock, timeout=settings.timeout)
+        return HubCertificates(hub, examiner, platform.clock, keys)
+    return HttpCa(
+        platform.outbound,
+        settings.ca,
+        secret(settings.ra_token_file),
+        examiner,
+        platform.clock,
+        keys,
+        days=settings.validity_days,
+        timeout=settings.timeout,
+    )
+
+
 def build(platform: Platform, settings: CaBridgeSettings) -> Service:
     """The bridge as a service of this process.
 
@@ -188,17 +206,9 @@ def build(platform: Platform, settings: CaBridgeSettings) -> Service:
         Malformed: a secret or the trusted roots cannot be read.
     """
     jwks = Jwks(platform.outbound, settings.jwks, platform.clock)
-    ca = HttpCa(
-        platform.outbound,
-        settings.ca,
-        secret(settings.ra_token_file),
-        Examiner(settings.anchors),
-        platform.clock,
-        days=settings.validity_days,
-        timeout=settings.timeout,
-    )
+    keys = HttpKeyStore(platform.outbound, settings.signer, secret(settings.service_key_file))
+    ca = _authority(platform, settings, keys)
     registry = HttpRegistry(platform.outbound, settings.registry, timeout=settings.timeout)
-    keys = HttpKeyMaker(platform.outbound, settings.signer, secret(settings.service_key_file))
     safe = JweSafe(secret(settings.identity_key_file))
     source = HttpAuthority(platform.outbound, settings.authority, timeout=settings.timeout)
     desk = Desk(platform, settings, jwks, store, source)
@@ -229,7 +239,7 @@ def build(platform: Platform, settings: CaBridgeSettings) -> Service:
         subscribers=[
             Subscriber(NAME, reactions=dict.fromkeys(_IDENTITY_FACTS, follow)),
             Subscriber(f"{NAME}-releases", works=dict.fromkeys(_RELEASING, releasing)),
-            Subscriber(f"{NAME}-issuing", works={ApplicationOpened: Issuing(platform, safe, keys, ca, registry)}),
+            Subscriber(f"{NAME}-issuing", works={ApplicationOpened: Issuing(platform, safe, ca, registry)}),
             Subscriber(
                 f"{NAME}-telling",
                 works=dict.fromkeys((CertificateSuspended, CertificateReleased, CertificateRevoked), telling),

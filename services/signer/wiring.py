@@ -18,6 +18,7 @@ from events.fact import Fact
 from events.values import CredentialId
 from services.runtime.consume import Reaction, Subscriber
 from services.runtime.database import Tx
+from services.runtime.hub import Hub, Partner
 from services.runtime.jwks import Jwks
 from services.runtime.outbox import new_id
 from services.runtime.process import Platform, Service
@@ -31,7 +32,7 @@ from services.signer.adapters.chains import load_anchors
 from services.signer.adapters.csc_keys import Access, CscProvider
 from services.signer.adapters.csc_store import SqlBooks
 from services.signer.adapters.file_keys import FileKeys
-from services.signer.adapters.hub_keys import HubProvider, Partner
+from services.signer.adapters.hub_keys import HubProvider
 from services.signer.adapters.pades_writer import BoundedWriter, EitherWriter
 from services.signer.adapters.remote_keys import Provider, RemoteKeys
 from services.signer.adapters.remote_routes import hub_route, remote_routes
@@ -136,9 +137,9 @@ def _key_store(platform: Platform, settings: SignerSettings) -> _Kept:
                 url=_given(settings.hub_url),
                 code=_given(settings.hub_partner),
                 secret=SecretStr(secret(_given(settings.hub_secret_file))),
-                originator=_given(settings.hub_originator),
             )
-            hub = HubProvider(outbound, partner, clock, timeout=settings.remote_timeout)
+            caller = Hub(outbound, partner, clock, timeout=settings.remote_timeout)
+            hub = HubProvider(caller, _given(settings.hub_originator), clock)
             keys = _remote(platform, settings, hub)
             return _Kept(keys, routes=[*remote_routes(keys), hub_route(keys, hub)])
         case "file":

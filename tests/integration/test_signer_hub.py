@@ -33,10 +33,12 @@ from lab.hub import Held
 from lab.people import citizen
 from lab.world import World
 from services.runtime.access import ApiKey, Keyring, digest_of
+from services.runtime.clock import Clock
+from services.runtime.hub import Hub, Partner
 from services.runtime.outbound import Outbound
 from services.runtime.outbox import new_id
 from services.runtime.process import running
-from services.signer.adapters.hub_keys import HubProvider, Partner
+from services.signer.adapters.hub_keys import HubProvider
 from services.signer.adapters.remote_keys import RemoteKeys
 from services.signer.adapters.remote_store import SqlRemoteBooks
 from services.signer.model import SigningAlgorithm
@@ -62,15 +64,16 @@ class Phone:
     hub: HubProvider
 
     def restarted(self) -> RemoteKeys:
-        hub = HubProvider(self.outbound, partner(self.world), self.clock, timeout=3)
+        hub = provider(self.world, self.outbound, self.clock)
         return RemoteKeys(hub, self.kept, self.clock, new_id, poll=0.1)
 
     async def sign(self, keys: RemoteKeys | None = None) -> bytes:
         return await (keys or self.keys).sign(permit(self.credential, P256))
 
 
-def partner(world: World, secret: str | None = None) -> Partner:
-    return Partner(world.urls.hub, world.hub.partner, SecretStr(secret or world.hub.secret), "ANTIN")
+def provider(world: World, outbound: Outbound, clock: Clock, secret: str | None = None) -> HubProvider:
+    partner = Partner(world.urls.hub, world.hub.partner, SecretStr(secret or world.hub.secret))
+    return HubProvider(Hub(outbound, partner, clock, timeout=3), "ANTIN", clock)
 
 
 @asynccontextmanager
@@ -79,7 +82,7 @@ async def phone(tmp_path: Path):
     async with World(tmp_path / "lab", clock=clock.now) as world, books(tmp_path) as kept:
         held = world.hub.enrol(citizen(1), world.pki)
         async with Outbound(allowed=[world.host_port]) as outbound:
-            hub = HubProvider(outbound, partner(world), clock, timeout=3)
+            hub = provider(world, outbound, clock)
             keys = RemoteKeys(hub, kept, clock, new_id, poll=0.1)
             who = CredentialId(str(uuid.uuid4()))
             await keys.link(who, held.id, P256, spki(held))
@@ -150,7 +153,7 @@ async def test_tokens_end_and_requests_are_signed(tmp_path):
         at.world.hub._tokens.clear()
         with pytest.raises(Unavailable, match="approval-pending"):
             await at.sign()
-        stranger = HubProvider(at.outbound, partner(at.world, "another secret"), at.clock, timeout=3)
+        stranger = provider(at.world, at.outbound, at.clock, "another secret")
         keys = RemoteKeys(stranger, at.kept, at.clock, new_id)
         with pytest.raises(Unavailable, match="remote-provider-login"):
             await at.sign(keys)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from events.errors import Refused
-from events.values import ApplicationId, CredentialId, Digest, IdentityId, KeyAlgorithm
+from events.values import ApplicationId, Digest, IdentityId
 from lab.people import firm
 from services.ca_bridge.intake import Accepted, AuthorityEvent, Identity, Passed, take_in
 from services.ca_bridge.model import Application, Certificate, RegistryEntry
@@ -163,8 +163,9 @@ class Ca:
     issued: dict[str, Issued] = field(default_factory=dict)
     named: dict[str, Wanted] = field(default_factory=dict)
 
-    async def issue(self, request: ApplicationId, csr: bytes, challenge: str, wanted: Wanted) -> Issued:
-        """The same request has the same certificate."""
+    async def certify(self, application: Application, wanted: Wanted) -> Issued:
+        """The same application has the same certificate; its key is its credential."""
+        request = application.id
         if self.named.setdefault(request, wanted) != wanted:
             raise Refused("outside-request-reused", found="another body", expected="the same", remedy="apply anew")
         if request not in self.issued:
@@ -174,7 +175,7 @@ class Ca:
                 certificate=Digest.of(f"certificate {serial}".encode()),
                 chain_pem=b"",
                 serial=serial,
-                key=Digest.of(csr),
+                key=Digest.of(application.credential.encode()),
                 not_before=NOON,
                 not_after=NOON + timedelta(days=365),
             )
@@ -204,10 +205,6 @@ class World:
 
     representative: IdentityId | None = None
     status: str = "active"
-
-    async def make(self, credential: CredentialId, algorithm: KeyAlgorithm, challenge: str) -> bytes:
-        """A request that is its credential."""
-        return credential.encode()
 
     def open(self, identity: Identity) -> Person:
         """A person who is the commitment."""

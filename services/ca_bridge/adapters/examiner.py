@@ -25,6 +25,9 @@ DOCUMENT_SIGNING = {
 }
 """Extended key usages for signing documents: RFC 9336, Microsoft's and Adobe's, which Vietnamese CAs use."""
 
+LONGEST = 1096
+"""Days that a subscriber's certificate may live (Decree 23/2025/ND-CP Art 4)."""
+
 _SKEW = timedelta(minutes=5)
 
 
@@ -67,16 +70,33 @@ class Examiner:
         Raises:
             Refused: one rule is broken; the certificate must not be used.
         """
-        try:
-            certificate = x509.load_pem_x509_certificate(pem.encode())
-            issuers = [x509.load_pem_x509_certificate(one.encode()) for one in chain]
-        except ValueError as fault:
-            raise _refused("certificate-unreadable", "something that is no certificate") from fault
-        key = _spki(certificate)
-        if key != _spki(_request(csr)):
+        certificate, issuers = _parsed(pem, chain)
+        if _spki(certificate) != _spki(_request(csr)):
             raise _refused("certificate-other-key", "a certificate for another public key")
+        return self._examined(certificate, issuers, wanted, days=days, now=now)
+
+    def held(self, pem: str, chain: Sequence[str], wanted: Wanted, *, now: datetime) -> Issued:
+        """Check a certificate that the holder has already, by the same rules.
+
+        Raises:
+            Refused: one rule is broken; the certificate must not be used.
+        """
+        certificate, issuers = _parsed(pem, chain)
+        if not _is(certificate.public_key(), wanted.key_algorithm):
+            raise _refused("key-of-another-kind", f"a key that is no {wanted.key_algorithm.value}")
+        return self._examined(certificate, issuers, wanted, days=LONGEST, now=now)
+
+    def _examined(
+        self,
+        certificate: x509.Certificate,
+        issuers: Sequence[x509.Certificate],
+        wanted: Wanted,
+        *,
+        days: int,
+        now: datetime,
+    ) -> Issued:
         life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-        if life > timedelta(days=1096, minutes=5) or life > timedelta(days=days, minutes=5):
+        if life > timedelta(days=min(days, LONGEST), minutes=5):
             raise _refused("certificate-too-long", f"a life of {life.days} days (Decree 23/2025/ND-CP Art 4)")
         _in_life(certificate, now)
         self._usage(certificate)
@@ -87,7 +107,7 @@ class Examiner:
             certificate=Digest.of(certificate.public_bytes(Encoding.DER)),
             chain_pem=b"".join(one.public_bytes(Encoding.PEM) for one in everything),
             serial=str(certificate.serial_number),
-            key=Digest.of(key),
+            key=Digest.of(_spki(certificate)),
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
         )
@@ -182,6 +202,14 @@ def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature) as fault:
         raise _refused("certificate-bad-path", "a chain whose signatures do not hold") from fault
+
+
+def _parsed(pem: str, chain: Sequence[str]) -> tuple[x509.Certificate, list[x509.Certificate]]:
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        return certificate, [x509.load_pem_x509_certificate(one.encode()) for one in chain]
+    except ValueError as fault:
+        raise _refused("certificate-unreadable", "something that is no certificate") from fault
 
 
 def _request(csr: bytes) -> x509.CertificateSigningRequest:

@@ -10,9 +10,9 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from events.errors import Refused, Unavailable
-from events.values import ApplicationId, CredentialId, IdentityId, KeyAlgorithm
+from events.values import CredentialId, IdentityId, KeyAlgorithm
 from services.ca_bridge.adapters.examiner import Examiner
-from services.ca_bridge.model import RegistryEntry
+from services.ca_bridge.model import Application, RegistryEntry
 from services.ca_bridge.ports import Issued, Wanted
 from services.runtime.clock import Clock
 from services.runtime.outbound import Answer, Outbound
@@ -47,6 +47,7 @@ class HttpCa:
         token: str,
         examiner: Examiner,
         clock: Clock,
+        keys: HttpKeyStore,
         *,
         days: int,
         timeout: float,
@@ -56,17 +57,19 @@ class HttpCa:
         self._base = base.rstrip("/")
         self._token = token
         self._examiner = examiner
+        self._keys = keys
         self._days = days
         self._timeout = timeout
 
-    async def issue(self, request: ApplicationId, csr: bytes, challenge: str, wanted: Wanted) -> Issued:
-        """Prove possession, have a certificate issued, and examine it.
+    async def certify(self, application: Application, wanted: Wanted) -> Issued:
+        """Have the key made, prove possession, have a certificate issued, and examine it.
 
         Raises:
             Refused: the request or the CA's answer is not acceptable.
-            Unavailable: the CA does not answer, or answers nonsense.
+            Unavailable: the key store or the CA does not answer, or answers nonsense.
         """
-        self._examiner.possession(csr, challenge, wanted.key_algorithm)
+        csr = await self._keys.make(application.credential, wanted.key_algorithm, application.challenge)
+        self._examiner.possession(csr, application.challenge, wanted.key_algorithm)
         subject: dict[str, str] = {}
         if wanted.person is not None:
             subject |= {"full_name": wanted.person.full_name, "personal_number": wanted.person.number}
@@ -78,7 +81,7 @@ class HttpCa:
             "subject": subject,
             "validity_days": self._days,
         }
-        answer = await self._call("POST", "/ca/certificates", document, {"Idempotency-Key": str(request)})
+        answer = await self._call("POST", "/ca/certificates", document, {"Idempotency-Key": str(application.id)})
         found = _read(_Certified, answer, "the CA")
         return self._examiner.issued(
             found.certificate, found.chain, csr, wanted, days=self._days, now=self._clock.now()
@@ -177,8 +180,8 @@ class _Request(BaseModel):
     csr: str
 
 
-class HttpKeyMaker:
-    """`KeyMaker` at the signer's API."""
+class HttpKeyStore:
+    """The key store, at the signer's API: keys are made or linked there and never leave it."""
 
     def __init__(self, outbound: Outbound, base: str, token: str) -> None:
         self._outbound = outbound
@@ -201,6 +204,23 @@ class HttpKeyMaker:
             timeout=30,
         )
         return _read(_Request, _settled(answer, "the key store", (400, 409, 422)), "the key store").csr.encode()
+
+    async def link(self, credential: CredentialId, remote: str, certificate: str, algorithm: KeyAlgorithm) -> None:
+        """Put a provider's key behind the credential; the same once more changes nothing. `certificate` is PEM.
+
+        Raises:
+            Refused: the key store says no, as it does for a key that stands behind another credential.
+            Unavailable: it does not answer.
+        """
+        answer = await self._outbound.call(
+            "PUT",
+            f"{self._base}/v1/credentials/{credential}/remote",
+            document={"remote": remote, "certificate": certificate, "key_algorithm": algorithm.value},
+            headers={"Authorization": f"Bearer {self._token}"},
+            limit=64 * 1024,
+            timeout=30,
+        )
+        _settled(answer, "the key store", (400, 409, 422))
 
 
 def _settled(answer: Answer, who: str, decisions: tuple[int, ...]) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -269,3 +270,26 @@ def test_only_a_stated_refusal_is_a_decision(status: int, headers: dict[str, str
     with pytest.raises(Refused if decision else Unavailable) as caught:
         _settled(answer, "the CA", (400, 409, 422))
     assert caught.value.code == ("outside-name-too-long" if decision else "outside-unavailable")
+
+
+# --- certificates that their holder has already
+
+
+def held(desk: Desk, found: dict[str, Any], wanted: Wanted = ANN_WANTED) -> Any:
+    return desk.examiner.held(found["certificate"], found["chain"], wanted, now=NOON)
+
+
+def test_a_certificate_that_the_holder_has_already_passes_by_the_same_rules(desk: Desk) -> None:
+    found = desk.natural()
+    assert held(desk, found) == desk.examine(found)
+
+
+def test_a_held_certificate_of_somebody_else_another_name_or_kind_of_key_is_not_used(desk: Desk) -> None:
+    other = Wanted(CertificateProfile.NATURAL, KeyAlgorithm.P256, Person(citizen(2).number, ANN.full_name), None, None)
+    assert code(lambda: held(desk, desk.natural(), other)) == "certificate-other-subject"
+    renamed = replace(ANN_WANTED, person=Person(ANN.number, "Nguyễn Văn Khác"))
+    assert code(lambda: held(desk, desk.natural(), renamed)) == "certificate-other-name"
+    rsa_wanted = replace(ANN_WANTED, key_algorithm=KeyAlgorithm.RSA_3072_PSS)
+    assert code(lambda: held(desk, desk.natural(), rsa_wanted)) == "key-of-another-kind"
+    assert code(lambda: held(desk, desk.forge(drop=(x509.KeyUsage,)))) == "certificate-incomplete"
+    assert code(lambda: held(desk, {"certificate": "no PEM", "chain": []})) == "certificate-unreadable"

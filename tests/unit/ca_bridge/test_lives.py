@@ -150,11 +150,7 @@ class Lives(RuleBasedStateMachine):
             try:
                 plan = run(issuing.plan_issue(fact, self.books, now=self.now))
                 if plan is not None:
-                    result = run(
-                        issuing.issue(
-                            plan, safe=self.world, keys=self.world, ca=self.ca, registry=self.world, now=self.now
-                        )
-                    )
+                    result = run(issuing.issue(plan, safe=self.world, ca=self.ca, registry=self.world, now=self.now))
                     self.issuing[who] = (plan, result)
             except Refused as fault:
                 self._hear(run(issuing.refuse_issue(fact, fault, self.books)))
