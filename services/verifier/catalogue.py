@@ -359,6 +359,10 @@ REASONS = {
     "tail-after-last-revision": _t(
         "Có {bytes} byte lạ sau dấu kết thúc cuối cùng.", "There are {bytes} stray bytes after the last end marker."
     ),
+    "tail-far-end": _t(
+        "Sau phần được ký có {bytes} byte đẩy dấu kết thúc ra xa: trình xem có thể hiển thị nội dung khác.",
+        "After the signed part {bytes} bytes put the end out of viewers' sight: they may show other content.",
+    ),
     "tail-unreadable": _t(
         "Sau phần được ký có dữ liệu không đọc được.", "After the signed part there are data that cannot be read."
     ),

@@ -7,6 +7,7 @@ from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 
+import pypdfium2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -17,6 +18,7 @@ from pyhanko.sign.fields import SigSeedSubFilter
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import pdfs
+import two_readings
 from forge import Forge, with_store
 from signer_world import DOCUMENT_SIGNING, Ca, name
 
@@ -379,6 +381,29 @@ async def test_anything_after_the_last_revision_is_a_change(forge, good, tail):
 
 async def test_whitespace_after_the_end_is_no_change(forge, good):
     assert (await verdict(forge, good + b"\r\n \n")).verdict is Verdict.PASSED
+    assert (await verdict(forge, good + b"\n" * 900)).verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize("blank", [b"\n", b"\0", b" \r\n"])
+async def test_so_much_whitespace_that_a_viewer_mends_the_file_is_a_change(forge, alice, blank):
+    """ISO 32000-1 annex H.3, note 18. Shadow attack: the content stream is defined again where no cross-reference
+    leads, before signing; with 30 kB of white space behind the signature PDFium and Poppler show it.
+    """
+    pdf = two_readings.made("a content stream")
+    signed = forge.sign(pdf, alice, timestamp="ok")
+    with pypdfium2.PdfDocument(signed + blank * 30_000) as shown:
+        assert shown[0].get_textpage().get_text_range() == two_readings.SHOWN
+    report = await verdict(forge, signed + blank * 30_000)
+    assert (report.verdict, report.integrity) == (Verdict.FAILED, Integrity.CHANGED)
+    assert "tail-far-end" in reasons(report)
+
+
+async def test_an_end_far_from_its_startxref_is_a_change(forge, good):
+    """The same within a permitted revision: white space between its startxref, the offset and %%EOF."""
+    stored = with_store(good, forge.evidence())
+    assert (await verdict(forge, stored)).verdict is Verdict.PASSED
+    apart = stored.rstrip().removesuffix(b"%%EOF") + b" " * 1_100 + b"%%EOF\n"
+    assert (await verdict(forge, apart)).verdict is Verdict.FAILED
 
 
 async def test_swapped_page_content_is_changed_and_names_the_page(forge, good):

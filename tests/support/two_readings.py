@@ -17,7 +17,7 @@ def _document(first: int, text: str) -> dict[int, bytes]:
 
 
 def made(kind: str) -> bytes:
-    """`in a hybrid's stream`, `behind it`, `named twice`, `far from the end`, `by another's index`."""
+    """One of `KINDS`; or `a content stream`, which is defined again and needs a viewer that mends to be shown so."""
     out = bytearray(b"%PDF-1.5\n")
     meant, shown = _document(10, MEANT), _document(20, SHOWN)
     rows: dict[int, int] = {}
@@ -31,6 +31,9 @@ def made(kind: str) -> bytes:
     rows[3] = 9
     for number, text in meant.items():
         rows[number] = put(number, text)
+    if kind == "a content stream":
+        put(12, shown[22])
+        shown = {}
     second = {number: put(number, text) for number, text in shown.items()}
     rows |= {number: at for number, at in second.items() if number != 1}
     if kind == "by another's index":

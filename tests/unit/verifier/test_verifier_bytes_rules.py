@@ -103,10 +103,14 @@ REVISION = b"2 0 obj <<>> endobj xref trailer startxref\n777\n%%EOF\n"
         (b"%%EOF\n" + REVISION, [777], None),
         (REVISION + b"2 0 obj <<>> endobj", [777], "tail-after-last-revision"),
         (REVISION + b"\n \n", [777], None),
+        (b"\n" * 1_000, [], None),
+        (b"\n" * 1_100, [], "tail-far-end"),
+        (REVISION.replace(b"777\n", b"777" + b" " * 1_100), [777], "tail-far-end"),
     ],
 )
 def test_what_follows_the_signed_bytes_must_be_listed(tail, listed, expected):
-    assert reason(tail_fault(DATA + tail, len(DATA), listed)) == expected
+    signed = DATA + b"startxref\n9\n%%EOF"
+    assert reason(tail_fault(signed + tail, len(signed), listed)) == expected
 
 
 def test_the_dictionary_holds_the_gap():
