@@ -130,6 +130,16 @@ def make(folder: Path, base: str) -> None:
                 BestAvailableEncryption(PASSWORD),
             )
         )  # fmt: skip
+        # node-forge knows neither PBES2 with HMAC-SHA-256 nor elliptic curves.
+        old = PrivateFormat.PKCS12.encryption_builder().kdf_rounds(2_048)
+        (place / "old.p12").write_bytes(
+            pkcs12.serialize_key_and_certificates(
+                b"bench", signer.key, signer.certificate, [issuing.certificate, root.certificate],
+                old.key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
+                .hmac_hash(hashes.SHA1())  # noqa: S303 - a container for a peer that reads no other
+                .build(PASSWORD),
+            )
+        )  # fmt: skip
         (place / "root.pem").write_bytes(root.pem)
         for file in ("root.crl", "issuing.crl", "tsa.pem"):
             (place / file).write_bytes((folder / file).read_bytes())
@@ -148,7 +158,9 @@ async def serve(folder: Path) -> None:
         if not tsa:
             key = load_pem_private_key((folder / "tsa.key").read_bytes(), None)
             tsa.append(Issuer(x509.load_pem_x509_certificate((folder / "tsa.pem").read_bytes()), key))
-        body = answer(await request.read(), tsa[0], clock.now)  # type: ignore[arg-type]
+        # A token of RFC 5816 leaves out the default hash of ESSCertIDv2, and asn1crypto then encodes all that is around
+        # it anew, over and over: pyHanko and endesive would take seconds for a signature.
+        body = answer(await request.read(), tsa[0], clock.now, first_edition=True)  # type: ignore[arg-type]
         return web.Response(body=body, content_type="application/timestamp-reply")
 
     async def file(request: web.Request) -> web.Response:

@@ -22,9 +22,18 @@ _LENGTHS = {"sha256": 32, "sha384": 48, "sha512": 64}
 
 
 def answer(
-    body: bytes, tsa: Issuer, clock: Callable[[], datetime], *, wrong_imprint: bool = False, wrong_nonce: bool = False
+    body: bytes,
+    tsa: Issuer,
+    clock: Callable[[], datetime],
+    *,
+    wrong_imprint: bool = False,
+    wrong_nonce: bool = False,
+    first_edition: bool = False,
 ) -> bytes:
-    """The response to a request; a rejection with its PKIFailureInfo when the request is not acceptable."""
+    """The response to a request; a rejection with its PKIFailureInfo when the request is not acceptable.
+
+    `first_edition` names the certificate as RFC 3161 did before RFC 5816: ESSCertID, by SHA-1.
+    """
     try:
         asked = tsp.TimeStampReq.load(body, strict=True)
         algorithm = asked["message_imprint"]["hash_algorithm"]["algorithm"].native
@@ -52,7 +61,7 @@ def answer(
     }
     if nonce is not None:
         info["nonce"] = nonce + 1 if wrong_nonce else nonce
-    token = _signed(tsp.TSTInfo(info).dump(), tsa, wants_certificate)
+    token = _signed(tsp.TSTInfo(info).dump(), tsa, wants_certificate, first_edition)
     return _tlv(0x30, _GRANTED + token)
 
 
@@ -67,20 +76,19 @@ class _Desk:
 
 
 @lru_cache(maxsize=16)
-def _desk(der: bytes, scheme: str) -> _Desk:
+def _desk(der: bytes, scheme: str, first_edition: bool) -> _Desk:
     certificate = asn1_x509.Certificate.load(der)
-    identifier = tsp.ESSCertIDv2(
-        {
-            "cert_hash": hashlib.sha256(der).digest(),
-            "issuer_serial": {
-                "issuer": [asn1_x509.GeneralName("directory_name", certificate.issuer)],
-                "serial_number": certificate.serial_number,
-            },
-        }
-    )
-    named = cms.CMSAttribute(
-        {"type": "signing_certificate_v2", "values": [tsp.SigningCertificateV2({"certs": [identifier]})]}
-    )
+    issued = {
+        "issuer": [asn1_x509.GeneralName("directory_name", certificate.issuer)],
+        "serial_number": certificate.serial_number,
+    }
+    if first_edition:
+        kind = "signing_certificate"
+        digest = hashlib.sha1(der).digest()  # noqa: S324 - an identifier; the signature is over SHA-256
+    else:
+        kind, digest = "signing_certificate_v2", hashlib.sha256(der).digest()
+    identifier = {"cert_hash": digest, "issuer_serial": issued}
+    named = cms.CMSAttribute({"type": kind, "values": [{"certs": [identifier]}]})
     return _Desk(
         identifier=cms.IssuerAndSerialNumber(
             {"issuer": certificate.issuer, "serial_number": certificate.serial_number}
@@ -98,10 +106,10 @@ _TST_INFO = cms.ContentType("tst_info").dump()
 _SIGNED_DATA = cms.ContentType("signed_data").dump()
 
 
-def _signed(content: bytes, tsa: Issuer, with_certificate: bool) -> bytes:
+def _signed(content: bytes, tsa: Issuer, with_certificate: bool, first_edition: bool) -> bytes:
     """The token (DER) over a TSTInfo (DER): SignedData with one signer (RFC 5652 clause 5)."""
     is_rsa = isinstance(tsa.key, rsa.RSAPrivateKey)
-    desk = _desk(tsa.der, "sha256_rsa" if is_rsa else "sha256_ecdsa")
+    desk = _desk(tsa.der, "sha256_rsa" if is_rsa else "sha256_ecdsa", first_edition)
     digest = cms.CMSAttribute({"type": "message_digest", "values": [hashlib.sha256(content).digest()]}).dump()
     attributes = b"".join(sorted((_KIND, digest, desk.named)))
     if is_rsa:

@@ -33,7 +33,7 @@ def main(folder: Path, tsa: str) -> None:
     said = {"aligned": 16384, "sigflags": 3, "contact": "-", "location": "-", "signingdate": moment, "reason": "bench"}
 
     def sign(data: bytes, level: str) -> bytes:
-        options = {"timestampurl": tsa} if level == "B-T" else {}
+        options = {"tspurl": tsa} if level == "B-T" else {}
         return data + cms.sign(data, dict(said), key, certificate, others, "sha256", **options)
 
     for line in sys.stdin:

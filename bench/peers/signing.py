@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from tools.real import maven
+from bench.peers.process import Process, jars
 from tools.real.child import NotHere, run, say
 
 HERE = Path(__file__).parent
 PLACE = Path("var/bench/peers")
 
 
-class Peer:
-    """A process that signs what a line says. Use as a context manager."""
-
-    def __init__(self, command: Sequence[str], cwd: Path | None = None) -> None:
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=cwd
-        )
-
-    def __enter__(self) -> Peer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
+class Peer(Process):
+    """A process that signs what a line says."""
 
     def sign(self, name: str, level: str, often: int, source: Path, target: Path, *, warm: float = 0.0) -> float:
         """Milliseconds of processor for one signature, the mean of `often`, after `warm` seconds of the same.
@@ -43,16 +23,9 @@ class Peer:
         Raises:
             NotHere: it cannot, and says why.
         """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(f"{name} {level} {warm} {often} {source.resolve()} {target.resolve()}\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline().strip()
-        except OSError:
-            line = ""
-        if not line or line.startswith("error"):
-            raise NotHere(line.removeprefix("error ") or "a process that ended", "a signature", "run the peer by hand")
+        line = self.ask(f"{name} {level} {warm} {often} {source.resolve()} {target.resolve()}")
+        if line.startswith("error"):
+            raise NotHere(line.removeprefix("error "), "a signature", "run the peer by hand")
         return float(line)
 
 
@@ -63,10 +36,9 @@ def java(folder: Path, tsa: str) -> Peer:
         NotHere: no JDK, no Maven, no network, or a jar that is not the one of the list.
     """
     source = HERE / "signers"
-    if shutil.which("javac") is None:
-        raise NotHere("no JDK", "Java 17 or newer", "sudo apt-get install openjdk-17-jdk-headless")
-    jars = maven.fetch("signers-1", "PDFBox, iText and EU DSS", source / "pom.xml", source / "jars.sha256")
-    path = [*sorted(str(one) for one in jars.glob("bc*.jar")), f"{jars}/*"]
+    found = jars(source, "signers-1", "PDFBox, iText and EU DSS")
+    # EU DSS's BouncyCastle goes before iText's, which is older.
+    path = [*sorted(str(one) for one in found.glob("bc*.jar")), f"{found}/*"]
     command = ["java", "-Djava.awt.headless=true", "-XX:+UseSerialGC", "-Xmx4g", "-cp", ":".join(path)]
     return Peer([*command, str(source / "SignPeers.java"), str(folder.resolve()), tsa])
 
