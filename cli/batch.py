@@ -55,6 +55,14 @@ class Order:
         }
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A batch of the installation and the activation that it was opened with."""
+
+    id: str
+    activation: str
+
+
 def order_of(folder: Path) -> Order:
     """Every PDF below a folder.
 
@@ -129,9 +137,10 @@ async def sign(
     return FAILED if refused else DONE
 
 
-async def _press(service: _Service, batch: str, order: Order, out: Path) -> list[tuple[str, str]]:
+async def _press(service: _Service, batch: Opened, order: Order, out: Path) -> list[tuple[str, str]]:
     """Until every document is signed and fetched, or refused; the refused ones with their reasons."""
     refused: dict[int, str] = {}
+    tree = Tree([digest.raw for digest in order.digests])
     fetched = {place for place, name in enumerate(order.names) if _ours(out, name, order.digests[place])}
     with Progress(
         TextColumn("{task.description}"),
@@ -143,17 +152,16 @@ async def _press(service: _Service, batch: str, order: Order, out: Path) -> list
     ) as progress:
         sending = progress.add_task("gửi / sent", total=len(order.names))
         signing = progress.add_task("ký / signed", total=len(order.names), completed=len(fetched))
-        awaited = [one["place"] async for one in service.documents(batch, "awaited")]
+        awaited = [one["place"] async for one in service.documents(batch.id, "awaited")]
         progress.update(sending, completed=len(order.names) - len(awaited))
 
         async def send(place: int) -> None:
-            await service.send(batch, place, (order.folder / order.names[place]).read_bytes())
+            await service.send(batch.id, place, (order.folder / order.names[place]).read_bytes())
             progress.advance(sending)
 
         async def fetch(place: int) -> None:
-            _write(out / order.names[place], await service.signed(batch, place))
-            proof = await service.proof(batch, place)
-            _write(_proof(out, order.names[place]), json.dumps(proof, indent=1).encode())
+            signed = await service.signed(batch.id, place)
+            await asyncio.to_thread(_keep, batch, order, tree, place, signed, out)
             fetched.add(place)
             progress.advance(signing)
 
@@ -165,9 +173,9 @@ async def _press(service: _Service, batch: str, order: Order, out: Path) -> list
                 # They are signed about in their order: what lies before the first that is missing needs no other look.
                 done = fetched | refused.keys()
                 missing = next(place for place in range(len(order.names)) if place not in done)
-                ready = [one["place"] async for one in service.documents(batch, "signed", missing - 1)]
+                ready = [one["place"] async for one in service.documents(batch.id, "signed", missing - 1)]
                 await _each([place for place in ready if place not in fetched], fetch)
-                refused = {one["place"]: one.get("reason", "?") async for one in service.documents(batch, "refused")}
+                refused = {one["place"]: one.get("reason", "?") async for one in service.documents(batch.id, "refused")}
                 if len(fetched) + len(refused) < len(order.names):
                     await asyncio.sleep(PAUSE)
             await sent
@@ -222,12 +230,23 @@ class _Service:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def opened(self, out: Path, order: Order, body: dict[str, Any]) -> str:
+    async def opened(self, out: Path, order: Order, body: dict[str, Any]) -> Opened:
         """The batch of this folder: as remembered beside the results, or opened with the activation."""
         memory = out / "batch.json"
         if memory.exists():
-            known = json.loads(memory.read_bytes())
-            if known["documents"] != [str(digest) for digest in order.digests]:
+            try:
+                known = json.loads(memory.read_bytes())
+                found = Opened(known["batch"], known["activation"])
+                documents = known["documents"]
+            except (ValueError, KeyError, TypeError) as fault:
+                raise Failed(
+                    409,
+                    {
+                        "detail": f"found a damaged {memory}; expected it as it was written; remove it and run the "
+                        "same command again: the same activation finds the same batch"
+                    },
+                ) from fault
+            if documents != [str(digest) for digest in order.digests]:
                 raise Failed(
                     409,
                     {
@@ -235,11 +254,12 @@ class _Service:
                         "folder, unchanged; choose another --out for another batch"
                     },
                 )
-            return str(known["batch"])
-        found = await self._client.post("/v1/batches", body)
-        kept = {"batch": found["batch"], "root": found["root"], "documents": order.digests, "names": order.names}
+            return found
+        answer = await self._client.post("/v1/batches", body)
+        kept = {name: answer[name] for name in ("batch", "root")}
+        kept |= {"activation": body["activation"], "documents": order.digests, "names": order.names}
         _write(memory, json.dumps(kept, indent=1).encode())
-        return str(found["batch"])
+        return Opened(answer["batch"], body["activation"])
 
     async def documents(self, batch: str, state: str, after: int = -1) -> AsyncIterator[dict[str, Any]]:
         """The documents in a state, behind a place, page by page."""
@@ -258,10 +278,6 @@ class _Service:
     async def signed(self, batch: str, place: int) -> bytes:
         """One signed document."""
         return await self._client.fetch(f"/v1/batches/{batch}/documents/{place}/signed")
-
-    async def proof(self, batch: str, place: int) -> Any:
-        """The proof of one document."""
-        return await self._client.get(f"/v1/batches/{batch}/documents/{place}/proof")
 
 
 @asynccontextmanager
@@ -285,6 +301,38 @@ async def _each(places: Sequence[int], act: Any) -> None:
         for task in lanes:
             task.cancel()
         await asyncio.gather(*lanes, return_exceptions=True)
+
+
+def _keep(batch: Opened, order: Order, tree: Tree, place: int, signed: bytes, out: Path) -> None:
+    """Write a signed document and, when that is on disk, its proof: the same that the API gives.
+
+    Raises:
+        Failed: it does not begin with the document that was approved.
+    """
+    name, digest = order.names[place], order.digests[place]
+    size = (order.folder / name).stat().st_size
+    if Digest.of(signed[:size]) != digest:
+        raise Failed(
+            502,
+            {
+                "detail": f"found a signed {name} that does not begin with the approved document; expected its octets "
+                "unchanged, the signature behind them; if the folder was not changed, ask the operator"
+            },
+        )
+    inclusion = tree.proof(place)
+    proof = {
+        "batch": batch.id,
+        "place": place,
+        "count": inclusion.count,
+        "digest": digest,
+        "size": size,
+        "path": inclusion.path,
+        "root": tree.root,
+        "activation": batch.activation,
+        "signed": Digest.of(signed),
+    }
+    _write(out / name, signed)
+    _write(_proof(out, name), json.dumps(proof, indent=1).encode())
 
 
 def _proof(out: Path, name: str) -> Path:

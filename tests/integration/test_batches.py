@@ -255,8 +255,9 @@ async def test_a_crash_at_any_step_leads_to_one_signature(world, tmp_path):
         heir = replace(press, clock=clock, owner="heir")
         assert await heir.step()
         async with SqlLedgers(platform.database).write() as ledger:
-            item = await ledger.item(batch.id, 0)
-        assert item is not None
+            found = await ledger.item(batch.id, 0)
+        assert found is not None
+        item = found[1]
         assert (item.state, item.signed, item.epoch) == (DocumentState.SIGNED, published, 5)
         assert not await heir.step()
     await platform.database.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,10 +16,23 @@ from events.values import BaselineLevel, ContractId, CredentialId, Digest
 from services.runtime.database import Database, Tx
 from services.signer.adapters import store
 from services.signer.adapters.tables import authorizations, batch_documents, batches
-from services.signer.batch.model import LEASE, LIFE, Batch, DocumentState, Item
+from services.signer.batch.model import (
+    LEASE,
+    LIFE,
+    TOGETHER,
+    TOGETHER_OCTETS,
+    Batch,
+    DocumentState,
+    Item,
+    Outcome,
+)
 from services.signer.batch.ports import Ledger
 from services.signer.model import SigningAlgorithm
 from services.signer.ports import Credential
+
+_BOTH = sa.select(batch_documents, *(column for column in batches.c)).join(
+    batches, batches.c.id == batch_documents.c.batch
+)
 
 
 class SqlLedger:
@@ -102,10 +117,10 @@ class SqlLedger:
         )
         return {DocumentState(row.state): row.found for row in await self._tx.execute(query)}
 
-    async def item(self, batch: ContractId, place: int) -> Item | None:
-        """One document."""
-        row = (await self._tx.execute(sa.select(batch_documents).where(*_is(batch, place)))).first()
-        return None if row is None else _item(row)
+    async def item(self, batch: ContractId, place: int) -> tuple[Batch, Item] | None:
+        """One document and its batch."""
+        row = (await self._tx.execute(_BOTH.where(*_is(batch, place)))).first()
+        return None if row is None else (_batch(row), _item(row))
 
     async def items(self, batch: ContractId, after: int, most: int, state: DocumentState | None = None) -> list[Item]:
         """Documents behind a place, in order."""
@@ -119,69 +134,61 @@ class SqlLedger:
         query = sa.select(batch_documents.c.digest).where(batch_documents.c.batch == str(batch))
         return [Digest(text) for text in (await self._tx.execute(query.order_by(batch_documents.c.place))).scalars()]
 
-    async def arrived(self, batch: ContractId, place: int, size: int, now: datetime) -> None:
+    async def arrived(self, batch: ContractId, place: int, size: int, now: datetime) -> Item | None:
         """The bytes of a document are kept."""
-        await self._tx.execute(
+        changed = await self._tx.execute(
             batch_documents.update()
             .where(*_is(batch, place), batch_documents.c.state == DocumentState.AWAITED.value)
             .values(state=DocumentState.WAITING.value, due=now, size=size)
+            .returning(*batch_documents.c)
         )
+        row = changed.first()
+        return None if row is None else _item(row)
 
-    async def claim(self, owner: str, now: datetime) -> tuple[Batch, Item] | None:
-        """Take one document that nobody works on; a lease that is over counts as nobody."""
+    async def claim(self, owner: str, now: datetime) -> list[tuple[Batch, Item]]:
+        """Take some documents that nobody works on; a lease that is over counts as nobody."""
         # One state at a time, so that the index gives the first and nothing is sorted.
-        chosen = await self._first(DocumentState.LEASED, now) or await self._first(DocumentState.WAITING, now)
-        if chosen is None:
-            return None
-        row = (
+        found = await self._first(DocumentState.LEASED, now, TOGETHER)
+        found += await self._first(DocumentState.WAITING, now, TOGETHER - len(found))
+        octets = list(accumulate(item.size or 0 for _, item in found))
+        chosen = found[:1] + [one for one, size in zip(found[1:], octets[1:], strict=True) if size <= TOGETHER_OCTETS]
+        claimed = []
+        for batch, item in chosen:
             await self._tx.execute(
                 batch_documents.update()
-                .where(*_is(chosen.batch, chosen.place))
-                .values(
-                    state=DocumentState.LEASED.value,
-                    owner=owner,
-                    epoch=batch_documents.c.epoch + 1,
-                    due=now + LEASE,
-                )
-                .returning(*batch_documents.c)
+                .where(*_is(item.batch, item.place))
+                .values(state=DocumentState.LEASED.value, owner=owner, epoch=item.epoch + 1, due=now + LEASE)
             )
-        ).one()
-        found = await self.find(ContractId(row.batch))
-        return None if found is None else (found, _item(row))
+            claimed.append((batch, replace(item, state=DocumentState.LEASED, epoch=item.epoch + 1)))
+        return claimed
 
-    async def _first(self, state: DocumentState, now: datetime) -> Any:
+    async def _first(self, state: DocumentState, now: datetime, most: int) -> list[tuple[Batch, Item]]:
         query = (
-            sa.select(batch_documents.c.batch, batch_documents.c.place)
-            .join(batches, batches.c.id == batch_documents.c.batch)
-            .where(
+            _BOTH.where(
                 batch_documents.c.state == state.value,
                 batch_documents.c.due <= now,
                 batches.c.opened_at > now - LIFE,
             )
             .order_by(batch_documents.c.due)
-            .limit(1)
+            .limit(most)
             .with_for_update(skip_locked=True, of=batch_documents)
         )
-        return (await self._tx.execute(query)).first()
+        return [(_batch(row), _item(row)) for row in await self._tx.execute(query)]
 
-    async def settle(
-        self, item: Item, owner: str, state: DocumentState, now: datetime, signed: Digest | None, reason: str | None
-    ) -> bool:
+    async def settle(self, outcome: Outcome, owner: str) -> bool:
         """Write what came of a claim; false when it is no longer ours."""
         changed = await self._tx.execute(
             batch_documents.update()
-            .where(*_is(item.batch, item.place), *_ours(item, owner))
-            .values(state=state.value, signed=str(signed) if signed else None, reason=reason, due=now, owner=None)
+            .where(*_is(outcome.item.batch, outcome.item.place), *_ours(outcome.item, owner))
+            .values(
+                state=outcome.state.value,
+                signed=str(outcome.signed) if outcome.signed else None,
+                reason=outcome.reason,
+                due=outcome.due,
+                owner=None,
+            )
         )
         return changed.rowcount == 1
-
-    async def release(self, item: Item, owner: str, due: datetime) -> None:
-        """Give a claim back."""
-        await self._tx.execute(
-            batch_documents.update()
-            .where(*_is(item.batch, item.place), *_ours(item, owner))
-            .values(state=DocumentState.WAITING.value, due=due, owner=None)
-        )
 
     async def expire(self, now: datetime) -> None:
         """Refuse what is left of batches whose time is over."""

@@ -16,16 +16,16 @@ from events.values import BaselineLevel, ContractId, CredentialId, Digest
 from services.runtime.clock import Clock
 from services.runtime.outbox import new_id
 from services.signer.approval import approved, in_good_standing
-from services.signer.batch.model import PATIENCE, PAUSE, Batch, DocumentState, Item, field_of, slot_of
+from services.signer.batch.model import PATIENCE, PAUSE, Batch, DocumentState, Item, Outcome, field_of, slot_of
 from services.signer.batch.ports import Ledger, Ledgers
 from services.signer.handlers import der_chain
 from services.signer.model import Redemption, SigningOrder, artefact_name
-from services.signer.ports import Approvals, PadesWriter, StatusSource, Vault
+from services.signer.ports import Approvals, Credential, PadesWriter, StatusSource, Vault
 
 log = structlog.get_logger()
 TREES = 4
-LANES = 4
-"""Documents signed at once in one process."""
+LANES = 2
+"""Steps at once in one process: while one waits for the disk, another signs."""
 POLL = 2.0
 """Seconds between two looks for documents that another process took in."""
 
@@ -100,10 +100,9 @@ class Press:
             return item
         await self.vault.keep(pdf)
         async with self.ledgers.write() as ledger:
-            await ledger.arrived(found.id, place, len(pdf), self.clock.now())
-            item = await ledger.item(found.id, place) or item
+            arrived = await ledger.arrived(found.id, place, len(pdf), self.clock.now())
         self.work.set()
-        return item
+        return arrived or (await self.item(client, batch, place))[1]
 
     async def batch(self, client: str, batch: ContractId) -> tuple[Batch, dict[DocumentState, int]]:
         """A client's batch and how many of its documents are in which state.
@@ -121,11 +120,11 @@ class Press:
             Refused: no such document.
         """
         async with self.ledgers.read() as ledger:
-            found = await _find(ledger, client, batch)
-            item = await ledger.item(batch, place)
-        if item is None:
-            raise _unknown("document", f"a number from 0 to {found.count - 1}")
-        return found, item
+            found = await ledger.item(batch, place)
+            if found is None or found[0].client != client:
+                whole = await _find(ledger, client, batch)
+                raise _unknown("document", f"a number from 0 to {whole.count - 1}")
+        return found
 
     async def items(
         self, client: str, batch: ContractId, after: int, most: int, state: DocumentState | None
@@ -148,52 +147,48 @@ class Press:
         return tree.proof(place)
 
     async def step(self) -> bool:
-        """Sign one document that waits; whether there was one.
+        """Sign a few documents that wait, at once; whether there were any.
 
         The artefact has a name that only one gets, and the ledger takes only the holder of the claim: a crash anywhere
         leads to the claim again, and a finished artefact is found, not made anew.
         """
         async with self.ledgers.write() as ledger:
             claimed = await ledger.claim(self.owner, self.clock.now())
-        if claimed is None:
-            async with self.ledgers.write() as ledger:
+            known = {batch.credential: await ledger.credential(batch.credential) for batch, _ in claimed}
+            if not claimed:
                 await ledger.expire(self.clock.now())
-            return False
-        batch, item = claimed
+                return False
+        outcomes = await asyncio.gather(
+            *(self._attempt(batch, item, known[batch.credential]) for batch, item in claimed)
+        )
+        async with self.ledgers.write() as ledger:
+            for outcome in outcomes:
+                if not await ledger.settle(outcome, self.owner):
+                    log.warning("batch-fenced", batch=outcome.item.batch, place=outcome.item.place)
+        return True
+
+    async def _attempt(self, batch: Batch, item: Item, known: Credential | None) -> Outcome:
         try:
-            signed = await self._sign(batch, item)
+            signed = await self._sign(batch, item, known)
         except Unavailable as wait:
             log.info("batch-waits", batch=batch.id, place=item.place, code=wait.code)
-            async with self.ledgers.write() as ledger:
-                await ledger.release(item, self.owner, self.clock.now() + PAUSE)
-            return True
         except Refused as fault:
-            async with self.ledgers.write() as ledger:
-                now = self.clock.now()
-                await ledger.settle(item, self.owner, DocumentState.REFUSED, now, None, fault.code)
-            return True
+            return Outcome(item, DocumentState.REFUSED, self.clock.now(), reason=fault.code)
         except Exception:
             # A fault of ours: tried again a few times, and it must not hold up the other documents.
             log.exception("batch-failed", batch=batch.id, place=item.place)
-            async with self.ledgers.write() as ledger:
-                now = self.clock.now()
-                if item.epoch < PATIENCE:
-                    await ledger.release(item, self.owner, now + PAUSE)
-                else:
-                    await ledger.settle(item, self.owner, DocumentState.REFUSED, now, None, "unforeseen-fault")
-            return True
-        async with self.ledgers.write() as ledger:
-            if not await ledger.settle(item, self.owner, DocumentState.SIGNED, self.clock.now(), signed, None):
-                log.warning("batch-fenced", batch=batch.id, place=item.place)
-        return True
+            if item.epoch >= PATIENCE:
+                return Outcome(item, DocumentState.REFUSED, self.clock.now(), reason="unforeseen-fault")
+        else:
+            return Outcome(item, DocumentState.SIGNED, self.clock.now(), signed)
+        return Outcome(item, DocumentState.WAITING, self.clock.now() + PAUSE)
 
-    async def _sign(self, batch: Batch, item: Item) -> Digest:
+    async def _sign(self, batch: Batch, item: Item, known: Credential | None) -> Digest:
         name = artefact_name(batch.id, slot_of(item.place), item.digest)
-        earlier = await self.vault.published(name)
+        # Who claims first finds nothing: the claim was on disk before anybody could sign.
+        earlier = await self.vault.published(name) if item.epoch > 1 else None
         if earlier is not None:
             return earlier
-        async with self.ledgers.read() as ledger:
-            known = await ledger.credential(batch.credential)
         if known is None:
             raise _unknown("credential", "one that is bound here")
         in_good_standing(known)

@@ -11,6 +11,10 @@ from services.signer.model import SigningAlgorithm
 
 MOST = 10_000
 """Documents in one batch."""
+TOGETHER = 8
+"""Documents that are claimed in one transaction, signed at once and settled in another."""
+TOGETHER_OCTETS = 32 * 1024 * 1024
+"""At most so much of them together, but one document of any size: what is being signed lies in memory."""
 LEASE = timedelta(seconds=60)
 """How long a claim on a document holds; a dead worker's document is free after that."""
 PAUSE = timedelta(seconds=5)
@@ -59,6 +63,17 @@ class Item:
     size: int | None = None
     """Octets, once the bytes are here."""
     epoch: int = 0
+    signed: Digest | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a claim: SIGNED, REFUSED with a reason, or WAITING again until `due`."""
+
+    item: Item
+    state: DocumentState
+    due: datetime
     signed: Digest | None = None
     reason: str | None = None
 

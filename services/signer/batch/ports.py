@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from events.values import ContractId, CredentialId, Digest
-from services.signer.batch.model import Batch, DocumentState, Item
+from services.signer.batch.model import Batch, DocumentState, Item, Outcome
 from services.signer.ports import Credential
 
 
@@ -35,8 +35,8 @@ class Ledger(Protocol):
         """How many documents are in which state."""
         ...
 
-    async def item(self, batch: ContractId, place: int) -> Item | None:
-        """One document."""
+    async def item(self, batch: ContractId, place: int) -> tuple[Batch, Item] | None:
+        """One document and its batch."""
         ...
 
     async def items(self, batch: ContractId, after: int, most: int, state: DocumentState | None = None) -> list[Item]:
@@ -47,22 +47,16 @@ class Ledger(Protocol):
         """Every document's digest, in order: the leaves of the tree."""
         ...
 
-    async def arrived(self, batch: ContractId, place: int, size: int, now: datetime) -> None:
-        """The bytes of a document are kept; `size` in octets."""
+    async def arrived(self, batch: ContractId, place: int, size: int, now: datetime) -> Item | None:
+        """The bytes of a document are kept; `size` in octets. None when it was not awaited any more."""
         ...
 
-    async def claim(self, owner: str, now: datetime) -> tuple[Batch, Item] | None:
-        """Take one document that nobody works on, of a batch that is still alive."""
+    async def claim(self, owner: str, now: datetime) -> list[tuple[Batch, Item]]:
+        """Take some documents that nobody works on, of batches that are still alive; none when there are none."""
         ...
 
-    async def settle(
-        self, item: Item, owner: str, state: DocumentState, now: datetime, signed: Digest | None, reason: str | None
-    ) -> bool:
+    async def settle(self, outcome: Outcome, owner: str) -> bool:
         """Write what came of a claim; false when it is no longer ours and nothing was written."""
-        ...
-
-    async def release(self, item: Item, owner: str, due: datetime) -> None:
-        """Give a claim back, to be tried again later."""
         ...
 
     async def expire(self, now: datetime) -> None:
