@@ -180,6 +180,28 @@ async def test_a_certification_allows_what_it_says_and_others_may_sign(tmp_path,
     assert report.integrity is Integrity.INTACT
 
 
+async def test_a_store_of_another_maker_stays_beside_ours(tmp_path):
+    """EN 319 142-1 clause 5.4.2: read after the key moved, so no length told elsewhere and no filter matters."""
+    async with desk(tmp_path) as at:
+        root, issuing = at.world.root.der, at.world.issuing.der
+        more = {
+            5: "<< /Type /DSS /Certs [6 0 R 8 0 R] >>",
+            6: f"<< /Length 7 0 R >>\nstream\n{root.decode('latin-1')}\nendstream",
+            7: f"{len(root)}",
+            8: f"<< /Length {2 * len(issuing) + 1} /Filter /ASCIIHexDecode >>\nstream\n{issuing.hex()}>\nendstream",
+        }
+        base = pdfs.assemble([{}], catalog_extra="/DSS 5 0 R", more=more)
+        party = await at.party(SigningAlgorithm.P256)
+        check = await at.status.check(party.chain)
+        ordered = order(base, check.path, party.credential, party.algorithm)
+        signed = await FastWriter(at.keys, at.authority, at.status).sign(base, ordered, check.evidence)
+        assert await passes_at_pyhanko(signed.pdf, root) == 1
+    with pikepdf.open(io.BytesIO(signed.pdf)) as document:
+        held = [one.objgen for one in document.Root.DSS.Certs]
+    assert held[:2] == [(6, 0), (8, 0)]
+    assert len(held) > 2
+
+
 async def test_a_file_signed_into_another_is_the_same_as_one_signed_in_memory(tmp_path):
     """RSASSA-PKCS1-v1_5 is deterministic, and so is all else: a repeated try gives the same octets."""
     base = pdfs.good()["with-picture"]
