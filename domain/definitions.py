@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 _NUMBER = re.compile(rb"[0-9]{1,10}\Z")
 _PLAIN, _LINE = 24, 256
@@ -35,6 +35,18 @@ def defined_again(data: bytes | mmap.mmap, values: Mapping[int, int]) -> int | N
                     return int(number[0])
         at += 3
     return None
+
+
+def definitions(data: bytes | mmap.mmap) -> Iterator[tuple[int, int]]:
+    """Every definition in the octets, wherever it stands: the object's number, the octet behind its head."""
+    at = 0
+    while (at := data.find(b"obj", at)) >= 0:
+        if data[at - 3 : at] != b"end":
+            head = data[max(0, at - _LINE) : at].replace(b"\0", b" ").rsplit(None, 2)
+            number = _NUMBER.search(head[-2]) if len(head) > 1 and head[-1].isdigit() else None
+            if number is not None:
+                yield int(number[0]), at + 3
+        at += 3
 
 
 def overlap(runs: Iterable[tuple[int, int]]) -> bool:

@@ -39,6 +39,7 @@ from services.signer.adapters.fast.syntax import (
     text_string,
 )
 from services.signer.adapters.fast.writer import FastWriter
+from services.signer.adapters.pades_writer import BoundedWriter
 from services.signer.adapters.pyhanko_writer import PyhankoWriter
 from services.signer.model import Certify, SigningAlgorithm, WrittenBy
 from services.verifier.engine import examine
@@ -374,6 +375,23 @@ def test_two_documents_are_seen_in_one_file(kind):
     """Why such a file is left: PDFium shows 9000 EUR, and showed 900 once the catalog was written anew."""
     with pypdfium2.PdfDocument(two_readings.made(kind)) as shown:
         assert shown[0].get_textpage().get_text_range() == two_readings.SHOWN
+
+
+@pytest.mark.parametrize("kind", [*two_readings.KINDS, "a content stream"])
+async def test_what_nobody_looked_at_is_looked_at_whole(tmp_path, kind):
+    """A shadow attack prepares what a mending viewer shows later; batches and the CSC API bring files unseen."""
+    pdf = two_readings.made(kind)
+    async with desk(tmp_path) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        check = await at.status.check(party.chain)
+        ordered = order(pdf, check.path, party.credential, party.algorithm, level=BaselineLevel.B, stamped=False)
+        with pytest.raises(Refused, match="document-unusual"):
+            await BoundedWriter(at.keys, at.authority, at.status).sign(pdf, ordered, check.evidence)
+
+
+@pytest.mark.parametrize("kind", sorted(pdfs.good()))
+def test_sound_files_are_one_document(kind):
+    File.open(pdfs.good()[kind]).one_document()
 
 
 def test_numbers_of_any_length_are_declined():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from events.errors import Refused
+from services.signer.adapters.fast.reader import File
 from services.signer.adapters.fast.syntax import Declined
-from services.signer.adapters.fast.writer import FastWriter
+from services.signer.adapters.fast.writer import INLINE, FastWriter
 from services.signer.adapters.pyhanko_writer import PyhankoWriter
 from services.signer.model import Evidence, SignedRevision, SigningOrder
 from services.signer.ports import KeyStore, StatusSource, TimestampAuthority
@@ -52,6 +54,10 @@ class BoundedWriter:
             Unavailable: no trusted time or no status material; nothing is released.
         """
         try:
+            if len(pdf) > INLINE:
+                await asyncio.to_thread(_look, pdf)
+            else:
+                _look(pdf)
             return await self._fast.sign(pdf, order, evidence)
         except Declined as fault:
             raise Refused(
@@ -60,3 +66,7 @@ class BoundedWriter:
                 expected="a whole PDF without encryption, XFA or damage",
                 remedy="save it anew with another program, or send it as a contract",
             ) from fault
+
+
+def _look(pdf: bytes) -> None:
+    File.open(pdf).one_document()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from domain.definitions import defined_again, overlap
+from domain.definitions import defined_again, definitions, overlap
 from services.signer.adapters.fast.syntax import (
     Declined,
     Dictionary,
@@ -256,17 +256,21 @@ class File:
         Raises:
             Declined: nowhere.
         """
+        place = self._newest(wanted.number)
+        if place is None or place.generation != wanted.generation:
+            raise Declined("a reference to an object that is not there")
+        return place
+
+    def _newest(self, number: int) -> Place | None:
         at = 0
         while at < len(self.sections) or self._older():
             section = self.sections[at]
             self._effort.look(10 + len(section.runs))
-            spoken, place = section.find(self.data, wanted.number)
+            spoken, place = section.find(self.data, number)
             if spoken:
-                if place is None or place.generation != wanted.generation:
-                    break
                 return place
             at += 1
-        raise Declined("a reference to an object that is not there")
+        return None
 
     def at(self, wanted: Ref) -> tuple[Octets, int]:
         """The octets among which an object's value begins, and where in them: the file's, or an object stream's.
@@ -280,11 +284,31 @@ class File:
         place = self.where(wanted)
         if place.within is not None:
             return self._in_stream(place, wanted.number)
+        begins = self._behind_head(wanted.number, place)
+        self._values[wanted.number] = begins
+        return self.data, begins
+
+    def _behind_head(self, number: int, place: Place) -> int:
         head = _HEAD.match(self.data, place.offset, min(self.size, place.offset + 60))
-        if head is None or int(head[1]) != wanted.number or int(head[2]) != wanted.generation:
+        if head is None or int(head[1]) != number or int(head[2]) != place.generation:
             raise Declined("an object that is not where the cross-reference says")
-        self._values[wanted.number] = head.end()
-        return self.data, head.end()
+        return head.end()
+
+    def one_document(self) -> None:
+        """Look at every definition in the file, not just at what a signature needs: each object's last is in use.
+
+        Raises:
+            Declined: another is, so that a viewer that mends the file shows another document.
+        """
+        for number, begins in dict(definitions(self.data)).items():
+            self._effort.look(50)
+            place = self._newest(number)
+            if place is not None and place.within is not None:
+                holder = self._newest(place.within)
+                if holder is None or holder.offset < begins:
+                    raise Declined("an object that is defined again behind the stream that it lies in")
+            elif place is not None and self._behind_head(number, place) != begins:
+                raise Declined("an object that is defined again behind the place that its cross-reference gives")
 
     def told_apart(self) -> None:
         """Look behind all that was read for other definitions of the same objects.
