@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from pydantic import SecretStr
 
 from events.errors import Refused, Unavailable
-from events.values import CredentialId
+from events.values import CredentialId, Digest
 from services.runtime.outbound import Answer, Outbound
 from services.signer.adapters.csc_keys import Access, CscProvider
 from services.signer.adapters.remote_keys import Pending, RemoteKeys
 from services.signer.adapters.remote_store import SqlRemoteBooks
-from services.signer.model import SigningAlgorithm
+from services.signer.model import HashPermit, SigningAlgorithm
 from tests.support.clocks import StillClock
 from tests.support.csc_provider import Provider, serving
 from tests.support.permits import permit
@@ -300,3 +303,20 @@ async def test_nonsense_of_a_provider_is_waited_out_and_our_secret_never_goes_in
     with pytest.raises(Unavailable):
         await provider.offer(P256, set())
     assert all(url.startswith("https://") for url in way_out.asked)
+
+
+async def test_a_hash_that_was_signed_with_another_salt_is_signed_anew(tmp_path):
+    """RFC 4055 clause 3.1: the salt's length is part of the signature's parameters, which the caller has named."""
+    async with signatory(tmp_path) as at:
+        key = rsa.generate_private_key(65537, 3072)
+        pss = SigningAlgorithm.RSA_3072_PSS
+        at.provider.offer(key, self_signed(key), OIDS[pss])
+        who = CredentialId(str(uuid.uuid4()))
+        await at.keys.create(who, pss)
+        digest = Digest.of(b"a document's attributes")
+        for salt in (32, 20):
+            signature = await at.keys.sign(HashPermit("one approval", who, pss, digest, salt))
+            padded = padding.PSS(padding.MGF1(hashes.SHA256()), salt)
+            key.public_key().verify(signature, digest.raw, padded, Prehashed(hashes.SHA256()))
+            assert await at.keys.sign(HashPermit("another", who, pss, digest, salt)) == signature
+        assert at.provider.signed == 2

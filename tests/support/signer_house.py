@@ -132,11 +132,11 @@ class House:
         return request
 
 
-def a_platform(world, tmp_path):
+def a_platform(world, tmp_path, *allowed: str):
     return Platform(
         Database(f"sqlite+aiosqlite:///{tmp_path / 'antin.db'}"),
         Blobs.at(tmp_path / "blobs"),
-        Outbound(allowed=[world.base.removeprefix("http://")]),
+        Outbound(allowed=[world.base.removeprefix("http://"), *allowed]),
     )
 
 
@@ -159,8 +159,8 @@ def the_settings(world, tmp_path, **more: Any):
 
 
 @asynccontextmanager
-async def house(world, tmp_path, **settings: Any):
-    platform = a_platform(world, tmp_path)
+async def house(world, tmp_path, *allowed: str, **settings: Any):
+    platform = a_platform(world, tmp_path, *allowed)
     service = build(platform, the_settings(world, tmp_path, **settings))
     ring = Keyring([ApiKey(name="bridge", sha256=digest_of(KEY), scopes=("credentials:write", "batches:write"))])
     async with running(platform, [service], keyring=ring) as url:

@@ -112,6 +112,12 @@ class SqlBook:
         signed = json.dumps(sorted({*authorization.signed, *places}))
         await self._change(authorization, signed=signed, sad_spent=True)
 
+    async def give_back(self, authorization: str, places: tuple[int, ...]) -> None:
+        """These hashes were not signed after all, and the SAD was not used."""
+        known = await self.by_id(authorization)
+        if known is not None:
+            await self._change(known, signed=json.dumps(sorted(known.signed - set(places))), sad_spent=False)
+
     async def renew(self, authorization: Authorization, sad: str, sad_expires_at: datetime) -> None:
         """Another SAD for the same approval."""
         await self._change(authorization, sad=_sealed(sad), sad_spent=False, sad_expires_at=sad_expires_at)
@@ -150,6 +156,11 @@ class SqlBook:
             )
         ).first()
         return None if row is None else Waiting(row.id, row.client, row.kind, row.request)
+
+    async def put_off(self, response: str, owner: str, until: datetime) -> None:
+        """Have the request taken up again then."""
+        mine = answers.c.id == response, answers.c.owner == owner
+        await self._tx.execute(answers.update().where(*mine).values(leased_until=until))
 
     async def answered(self, response: str, owner: str, answer: str) -> None:
         """Keep the answer, if the request is still this owner's; the request itself is forgotten."""

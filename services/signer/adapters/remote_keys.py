@@ -64,6 +64,11 @@ class Operation:
     asked_at: datetime
     expires_at: datetime
 
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self.state not in (State.INTENDED, State.WAITING)
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -283,7 +288,7 @@ class RemoteKeys:
             operation = await self._books.of_handle(handle)
         if operation is None:
             return False
-        if operation.state not in (State.INTENDED, State.WAITING):
+        if operation.over:
             return True
         key = await self._known(operation.credential)
         try:
@@ -303,6 +308,9 @@ class RemoteKeys:
             key.credential, digest, self._new_id(), jti, salt, State.INTENDED, None, None, now, now + LIFE
         )
         operation, ours = await self._books.intend(fresh)
+        if not _answers(operation, jti, salt):
+            await self._books.forget(operation)
+            operation, ours = await self._books.intend(fresh)
         if operation.state is State.DONE and operation.signature is not None:
             return operation.signature
         if operation.state is State.WAITING:
@@ -383,6 +391,15 @@ class RemoteKeys:
         if key is None:
             raise refusals.key_unknown()
         return key
+
+
+def _answers(operation: Operation, jti: str, salt: int) -> bool:
+    """Whether an operation on the same digest is the one wanted: a signature of that kind is; a refusal, or an approval
+    that came too late, is not once the holder has approved anew.
+    """
+    if operation.state is State.DONE:
+        return operation.salt == salt
+    return not operation.over or operation.jti == jti
 
 
 class NewId(Protocol):

@@ -6,16 +6,17 @@ import asyncio
 import base64
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 import structlog
 from cryptography import x509
 
 from domain.activation import Purpose
-from events.errors import AntinError, Refused
+from events.errors import AntinError, Refused, Unavailable
 from events.values import BaselineLevel, ContractId, CredentialId, Digest, IdentityId, Slot
 from services.runtime.clock import Clock
 from services.runtime.outbox import new_id
@@ -60,6 +61,11 @@ log = structlog.get_logger()
 SPECS = "2.0.0.2"
 POLL = 2.0
 """Seconds between two looks for requests that another process took in."""
+
+PAUSE = 5.0
+"""Seconds until a request is tried again, where nothing says when."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -378,17 +384,45 @@ class Server:
         salt = salt_of(known.algorithm, asked.algorithm, asked.parameters)
         authorization, places, _ = await self._spend(caller, asked.sad or bearer, known, digests, Purpose.SIGN_HASHES)
         if asked.mode is shapes.Mode.ASYNCHRONOUS:
-            work = {"jti": authorization.jti, "id": authorization.id, "salt": salt, "digests": digests}
-            return await self._later(caller, "hashes", work | {"credential": known.credential})
-        return shapes.Signed(signatures=await self._sign_hashes(known, authorization, places, salt))
+            return await self._later(caller, "hashes", {"id": authorization.id, "salt": salt, "places": places})
+        async with self._unless_it_waits(authorization, places):
+            return shapes.Signed(signatures=await self._sign_hashes(known, authorization, places, salt))
 
     async def _sign_hashes(
         self, known: Credential, authorization: Authorization, places: Sequence[int], salt: int
     ) -> list[str]:
-        return [
-            base64.b64encode(await self.keys.sign(authorization.permit(place, known.algorithm, salt))).decode()
-            for place in places
-        ]
+        permits = [authorization.permit(place, known.algorithm, salt) for place in places]
+        return [base64.b64encode(one).decode() for one in await self._all([self.keys.sign(one) for one in permits])]
+
+    async def _all(self, operations: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        """One after the other; where a person approves each, all at once, so that all show on the phone together."""
+        if not self.keys.waits:
+            return [await one for one in operations]
+        found = await asyncio.gather(*operations, return_exceptions=True)
+        faults = [one for one in found if isinstance(one, BaseException)]
+        for fault in sorted(faults, key=lambda one: isinstance(one, Unavailable)):
+            raise fault
+        return [one for one in found if not isinstance(one, BaseException)]
+
+    @asynccontextmanager
+    async def _unless_it_waits(self, authorization: Authorization, places: tuple[int, ...]) -> AsyncIterator[None]:
+        """What only waited has used nothing up: the same request with the same SAD goes on where this one stood.
+
+        Raises:
+            Unavailable: nothing was signed.
+        """
+        try:
+            yield
+        except Unavailable as fault:
+            async with self.books.write() as book:
+                await book.give_back(authorization.id, places)
+            raise Unavailable(
+                fault.code,
+                found=fault.found,
+                expected=fault.expected,
+                remedy="the SAD was not used: send the same request again, or with operationMode A and poll",
+                retry_after=fault.retry_after,
+            ) from fault
 
     async def sign_doc(self, caller: AccessToken, asked: shapes.SignDocRequest, bearer: str) -> shapes.Signed:
         """`signatures/signDoc`: PAdES over whole PDFs that were approved by their digests."""
@@ -412,50 +446,53 @@ class Server:
         )
         for pdf in pdfs:
             await self.vault.keep(pdf)
-        work = {
-            "jti": authorization.jti,
-            "id": authorization.id,
-            "credential": known.credential,
-            "digests": digests,
-            "levels": [level.value for level in levels],
-            "places": places,
-        }
         if asked.mode is shapes.Mode.ASYNCHRONOUS:
+            work = {"id": authorization.id, "levels": [level.value for level in levels], "places": places}
             return await self._later(caller, "documents", work)
-        return shapes.Signed(documents=await self._sign_documents(known, work, check))
+        async with self._unless_it_waits(authorization, places):
+            return shapes.Signed(documents=await self._sign_documents(known, authorization, places, levels, check))
 
-    async def _sign_documents(self, known: Credential, work: Mapping[str, object], check: PreSignCheck) -> list[str]:
-        found: list[str] = []
-        digests, levels, places = (list(work[name]) for name in ("digests", "levels", "places"))  # type: ignore[call-overload]
-        for digest, level, place in zip(digests, levels, places, strict=True):
-            pdf = await self.vault.fetch(Digest(digest))
-            name = f"csc-{str(work['id'])[-12:]}-{place}"
-            now = self.clock.now()
-            signed = await self.writer.sign(
-                pdf,
-                SigningOrder(
-                    redemption=Redemption(
-                        jti=str(work["jti"]),
-                        contract=ContractId(str(work["id"])),
-                        slot=Slot(name),
-                        credential=known.credential,
-                        algorithm=known.algorithm,
-                        shown=Digest(digest),
-                        base=Digest(digest),
-                        base_size=len(pdf),
-                        redeemed_at=now,
-                    ),
-                    chain=check.path,
-                    level=BaselineLevel(level),
-                    field=name,
-                    index=0,
-                    signed_at=now.replace(microsecond=0),
-                    stamped=False,
-                ),
-                check.evidence,
-            )
-            found.append(base64.b64encode(signed.pdf).decode())
-        return found
+    async def _sign_documents(
+        self,
+        known: Credential,
+        authorization: Authorization,
+        places: Sequence[int],
+        levels: Sequence[BaselineLevel],
+        check: PreSignCheck,
+    ) -> list[str]:
+        signed = [
+            self._sign_document(known, authorization, place, level, check)
+            for place, level in zip(places, levels, strict=True)
+        ]
+        return [base64.b64encode(pdf).decode() for pdf in await self._all(signed)]
+
+    async def _sign_document(
+        self, known: Credential, authorization: Authorization, place: int, level: BaselineLevel, check: PreSignCheck
+    ) -> bytes:
+        """The same bytes at every try (ADR 8): the claimed time is when the approval was redeemed."""
+        digest = authorization.digests[place]
+        pdf = await self.vault.fetch(digest)
+        name = f"csc-{authorization.id[-12:]}-{place}"
+        order = SigningOrder(
+            redemption=Redemption(
+                jti=authorization.jti,
+                contract=ContractId(authorization.id),
+                slot=Slot(name),
+                credential=known.credential,
+                algorithm=known.algorithm,
+                shown=digest,
+                base=digest,
+                base_size=len(pdf),
+                redeemed_at=authorization.issued_at,
+            ),
+            chain=check.path,
+            level=level,
+            field=name,
+            index=0,
+            signed_at=authorization.issued_at.replace(microsecond=0),
+            stamped=False,
+        )
+        return (await self.writer.sign(pdf, order, check.evidence)).pdf
 
     async def _spend(
         self, caller: AccessToken, sad: str, known: Credential, digests: Sequence[Digest], purpose: Purpose
@@ -464,12 +501,14 @@ class Server:
 
         Raises:
             Refused: anything that is not as approved.
-            Unavailable: the certificate's status cannot be had; the SAD is not spent.
+            Unavailable: the certificate's status cannot be had, or an approval is awaited; the SAD is not spent.
         """
         in_good_standing(known)
         now = self.clock.now()
         async with self.books.write() as book:
-            _usable(await book.by_sad(sad, caller.client), known, now)[0].claim(digests, purpose, now)
+            authorization, _, _ = _usable(await book.by_sad(sad, caller.client), known, now)
+            authorization.claim(digests, purpose, now)
+        await self.keys.ready(authorization.jti)
         check = await self._checked(known)
         now = self.clock.now()
         async with self.books.write() as book:
@@ -501,6 +540,12 @@ class Server:
             return False
         try:
             answer = (await self._answer(waiting)).model_dump_json(exclude_none=True)
+        except Unavailable as wait:
+            log.info("csc-answer-waits", response=waiting.id, code=wait.code)
+            async with self.books.write() as book:
+                until = self.clock.now() + timedelta(seconds=wait.retry_after or PAUSE)
+                await book.put_off(waiting.id, self.owner, until)
+            return True
         except AntinError as fault:
             status, error, told = error_of(fault)
             answer = json.dumps({"status": status, "error": error, "error_description": told})
@@ -515,26 +560,33 @@ class Server:
         return True
 
     async def _answer(self, waiting: Waiting) -> shapes.Signed:
+        """Sign what waits, as often as it takes while the approval lives.
+
+        Raises:
+            Refused: it must not be signed, or its time is over.
+            Unavailable: somebody who is needed does not answer, or has not approved yet.
+        """
         work = json.loads(waiting.request)
-        known = await self._credential(work["credential"])
+        async with self.books.write() as book:
+            authorization = await book.by_id(work["id"])
+        if authorization is None or self.clock.now() >= authorization.expires_at:
+            raise refused(
+                "too-late",
+                "an approval that ended before everybody who is needed had answered",
+                "an answer within its time",
+                remedy="let the holder approve again",
+            )
+        known = await self._credential(authorization.credential)
         in_good_standing(known)
+        await self.keys.ready(authorization.jti)
         check = await self._checked(known)
         if waiting.kind == "documents":
-            return shapes.Signed(documents=await self._sign_documents(known, work, check))
-        now = self.clock.now()
-        authorization = Authorization(
-            id=work["id"],
-            jti=work["jti"],
-            purpose=Purpose.SIGN_HASHES,
-            credential=known.credential,
-            identity=known.identity,
-            digests=tuple(Digest(text) for text in work["digests"]),
-            signed=frozenset(),
-            issued_at=now,
-            expires_at=now + timedelta(minutes=1),
-        )
-        places = range(len(authorization.digests))
-        return shapes.Signed(signatures=await self._sign_hashes(known, authorization, places, int(work["salt"])))
+            levels = [BaselineLevel(text) for text in work["levels"]]
+            return shapes.Signed(
+                documents=await self._sign_documents(known, authorization, work["places"], levels, check)
+            )
+        signatures = await self._sign_hashes(known, authorization, work["places"], int(work["salt"]))
+        return shapes.Signed(signatures=signatures)
 
     async def poll(self, caller: AccessToken, asked: shapes.PollRequest) -> str | None:
         """`signatures/signPolling`: the answer as JSON, or none yet.

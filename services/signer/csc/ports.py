@@ -72,6 +72,10 @@ class Book(Protocol):
         """These hashes are signed now, and the SAD is used."""
         ...
 
+    async def give_back(self, authorization: str, places: tuple[int, ...]) -> None:
+        """These hashes were not signed after all, and the SAD was not used."""
+        ...
+
     async def renew(self, authorization: Authorization, sad: str, sad_expires_at: datetime) -> None:
         """Another SAD for the same approval; the former ends."""
         ...
@@ -82,6 +86,10 @@ class Book(Protocol):
 
     async def claim_waiting(self, owner: str, now: datetime) -> Waiting | None:
         """Take one request that nobody works on."""
+        ...
+
+    async def put_off(self, response: str, owner: str, until: datetime) -> None:
+        """Have the request taken up again then, by whom it may be."""
         ...
 
     async def answered(self, response: str, owner: str, answer: str) -> None:
