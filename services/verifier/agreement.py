@@ -39,6 +39,7 @@ _LENIENT_BY_REASON = (
     # The first that fits explains why another engine accepts what engine one refuses.
     (("gap-", "byte-range-", "dictionary-elsewhere"), "coverage-by-sum"),
     (("tail-",), "tail-ignored"),
+    (("defined-again",), "definition-not-looked-for"),
     (("form-field-replaced",), "replacement-as-form-filling"),
     (("no-signed-attributes", "ess-"), "attributes-not-required"),
     (("content-encapsulated",), "content-not-looked-at"),

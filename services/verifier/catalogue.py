@@ -164,6 +164,10 @@ EXPLANATIONS = {
         "Bộ kia bỏ qua các byte nằm sau phiên bản cuối cùng.",
         "The other ignores bytes after the last revision.",
     ),
+    "definition-not-looked-for": _t(
+        "Bộ kia chỉ đọc theo tham chiếu chéo, không tìm các bản khác của cùng đối tượng.",
+        "The other reads by the cross-references alone and looks for no other definitions of the same object.",
+    ),
     "replacement-as-form-filling": _t(
         "Bộ kia coi việc thay nội dung biểu mẫu đã ký là điền biểu mẫu.",
         "The other takes the replacement of a form value that was signed for form filling.",
@@ -327,6 +331,10 @@ REASONS = {
     ),
     "tolerant": _t(
         "Tệp không đúng chuẩn; đã đọc theo cách khoan dung.", "The file breaks the standard; it was read tolerantly."
+    ),
+    "defined-again": _t(
+        "Đối tượng {object} còn một bản khác mà tham chiếu chéo không dùng: có trình xem sẽ hiển thị bản đó.",
+        "Object {object} has another definition, which the cross-references do not use: some viewers will show that.",
     ),
     # byte rules
     "byte-range-form": _t("ByteRange không phải bốn số nguyên: {found}.", "ByteRange is not four integers: {found}."),

@@ -256,7 +256,10 @@ def _compare(data: bytes, one: _Found, document: Document, value: SignatureValue
         one.rows.append(notice("changes", CHANGES_CLAUSE, "changes-permitted", count=count))
     elif tail is None and not uncovered:
         one.rows.append(passed("changes", CHANGES_CLAUSE))
-    if document.tolerant:
+    if document.hidden is not None:
+        number = str(document.hidden)
+        one.rows.append(doubtful("parsing", "ISO 32000-2 7.5.4", "defined-again", Sub.CUSTOM, object=number))
+    elif document.tolerant:
         one.rows.append(notice("parsing", "ISO 32000-2 7.5", "tolerant"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import timedelta
 from io import BytesIO
@@ -396,6 +397,27 @@ async def test_so_much_whitespace_that_a_viewer_mends_the_file_is_a_change(forge
     report = await verdict(forge, signed + blank * 30_000)
     assert (report.verdict, report.integrity) == (Verdict.FAILED, Integrity.CHANGED)
     assert "tail-far-end" in reasons(report)
+
+
+@pytest.mark.parametrize(
+    "trailer",
+    [b"", b"/Info 98 0 R", b"/XRefStm 9"],
+    ids=["none", "an object that is not there", "a stream that is none"],
+)
+async def test_what_a_mending_viewer_would_show_is_never_green(forge, alice, trailer):
+    """Shadow attack in two steps: another definition lies in what was signed, and a revision of nothing, with a fault
+    that only some readers stumble over, brings it to light. Each of these was green; Poppler showed 9000 EUR.
+    """
+    signed = forge.sign(two_readings.made("a content stream"), alice, timestamp="ok")
+    if trailer:
+        root = re.findall(rb"/Root \d+ 0 R", signed)[-1]
+        previous = int(re.findall(rb"startxref\s+(\d+)", signed)[-1])
+        at = len(signed) + 1
+        signed += b"\nxref\n0 0\ntrailer\n<</Size 99 %b %b/Prev %d>>\n" % (root, trailer, previous)
+        signed += b"startxref\n%d\n%%%%EOF\n" % at
+    report = await verdict(forge, signed)
+    assert report.verdict is not Verdict.PASSED
+    assert "defined-again" in reasons(report)
 
 
 async def test_an_end_far_from_its_startxref_is_a_change(forge, good):

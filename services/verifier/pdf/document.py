@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from services.verifier.pdf.objects import File, Revision, Unreadable
-from services.verifier.pdf.syntax import Misformed, Name, Ref, Stream, Value
+from domain.definitions import definitions
+from services.verifier.pdf.objects import MOST_FOUND, File, Revision, Unreadable
+from services.verifier.pdf.syntax import Misformed, Name, Ref, Stream, Value, head
 from services.verifier.pdf.text import date, text
 
 __all__ = ["Document", "FieldLock", "Revision", "SecurityStore", "SignatureValue", "Unreadable"]
@@ -123,6 +124,32 @@ class Document:
     def xref_offsets(self) -> list[int]:
         """What `startxref` says for each revision; nothing where the sections were of no use and were rebuilt."""
         return [] if self.file.rebuilt else [revision.xref_offset for revision in self.revisions]
+
+    @cached_property
+    def hidden(self) -> int | None:
+        """The number of an object with a definition that no reader of the cross-references uses, but a viewer that
+        mends the file would: behind the one in use, or never named by any; none where there is none.
+        """
+        if self.file.rebuilt:
+            return None
+        in_use: dict[int, int] = {}
+        sections = self.file.section_values()
+        for count, (number, begins) in enumerate(definitions(self.data)):
+            if number not in in_use:
+                in_use[number] = self._in_use(number)
+            # Cross-reference streams need not list themselves.
+            if (begins > in_use[number] and begins not in sections) or count > MOST_FOUND:
+                return number
+        return None
+
+    def _in_use(self, number: int) -> int:
+        """Where the value begins that is in use, or that of the object stream in which it lies."""
+        place = self.file.place(number, self.latest)
+        if place is None:
+            freed = self.file.last_written(number, self.latest) is not None
+            return len(self.data) if freed else -1
+        begin = head(self.data, place if isinstance(place, int) else place[0])
+        return begin[2] if begin is not None else -1
 
     def revisions_covered(self, end: int) -> int:
         """The last revision whose section lies wholly before `end`, counted from the first on; -1 for none."""

@@ -352,6 +352,13 @@ class File:
         else:
             yield from range(revision, -1, -1)
 
+    def section_values(self) -> frozenset[int]:
+        """Where the values of the cross-reference streams begin."""
+        sections = [one for state in self._states for one in state]
+        sections += [one.hybrid for one in sections if one.hybrid is not None]
+        found = (head(self.data, one.offset) for one in sections)
+        return frozenset(begin[2] for begin in found if begin is not None)
+
     def written(self, revision: int) -> Iterator[int]:
         """The numbers of the objects that a revision wrote or freed, some perhaps twice."""
         for section in self._states[revision]:

@@ -254,6 +254,7 @@ LENIENT = [
     (Integrity.BROKEN, failed("byte-range", "x", "byte-range-start", Sub.FORMAT_FAILURE), "coverage-by-sum"),
     (Integrity.BROKEN, failed("byte-range", "x", "dictionary-elsewhere", Sub.FORMAT_FAILURE), "coverage-by-sum"),
     (Integrity.CHANGED, failed("tail", "x", "tail-without-revision", Sub.FORMAT_FAILURE), "tail-ignored"),
+    (Integrity.INTACT, doubtful("parsing", "x", "defined-again", Sub.CUSTOM), "definition-not-looked-for"),
     (
         Integrity.CHANGED,
         failed("changes", "x", "form-field-replaced", Sub.FORMAT_FAILURE),
