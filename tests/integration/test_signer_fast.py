@@ -104,7 +104,12 @@ async def test_what_is_unusual_goes_to_the_other_writer_which_says_why(tmp_path,
         assert kind == "one-wrong-offset"
 
 
-@pytest.mark.parametrize("what", ["seed values", "an XFA form", "encryption", "usage rights", *two_readings.KINDS])
+# Two more kinds of a file with two readings take a look at every octet, which the intake of contracts has taken, and
+# which BoundedWriter takes for batches and the CSC API: tests/unit/contracts/test_contract_intake.py, and below.
+WITHOUT_A_WHOLE_LOOK = ("named twice", "far from the end", "by another's index")
+
+
+@pytest.mark.parametrize("what", ["seed values", "an XFA form", "encryption", "usage rights", *WITHOUT_A_WHOLE_LOOK])
 async def test_the_fast_writer_declines_before_a_key_moves(tmp_path, what):
     """House habit 2: one redemption, one key operation; a file that is declined has had none."""
     data = {

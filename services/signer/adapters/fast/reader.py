@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from domain.definitions import defined_again, definitions, overlap
+from domain.definitions import definitions, overlap
 from services.signer.adapters.fast.syntax import (
     Declined,
     Dictionary,
@@ -172,8 +172,6 @@ class File:
     _next: int | None = None
     _seen: set[int] = field(default_factory=set)
     _packed: dict[int, tuple[dict[int, tuple[int, int]], bytes]] = field(default_factory=dict)
-    _values: dict[int, int] = field(default_factory=dict)
-    """Where the value of each object that was read begins, or that of the object stream in which it lies."""
     _effort: Effort = field(init=False)
 
     def __post_init__(self) -> None:
@@ -284,9 +282,7 @@ class File:
         place = self.where(wanted)
         if place.within is not None:
             return self._in_stream(place, wanted.number)
-        begins = self._behind_head(wanted.number, place)
-        self._values[wanted.number] = begins
-        return self.data, begins
+        return self.data, self._behind_head(wanted.number, place)
 
     def _behind_head(self, number: int, place: Place) -> int:
         head = _HEAD.match(self.data, place.offset, min(self.size, place.offset + 60))
@@ -296,6 +292,8 @@ class File:
 
     def one_document(self) -> None:
         """Look at every definition in the file, not just at what a signature needs: each object's last is in use.
+
+        It takes a look at every octet; the intake of contracts has taken it before a contract comes here.
 
         Raises:
             Declined: another is, so that a viewer that mends the file shows another document.
@@ -309,15 +307,6 @@ class File:
                     raise Declined("an object that is defined again behind the stream that it lies in")
             elif place is not None and self._behind_head(number, place) != begins:
                 raise Declined("an object that is defined again behind the place that its cross-reference gives")
-
-    def told_apart(self) -> None:
-        """Look behind all that was read for other definitions of the same objects.
-
-        Raises:
-            Declined: there is one, so that another reader may take the file for another document.
-        """
-        if defined_again(self.data, self._values) is not None:
-            raise Declined("an object that is defined again behind the place that its cross-reference gives")
 
     def value(self, wanted: Ref) -> bytes:
         """An object's text, as written since or as it stands in the file.
@@ -416,7 +405,6 @@ class File:
         index, at = offsets.get(wanted, (None, 0))
         if index != place.offset:
             raise Declined("an object stream without the object, or with another where it is said to be")
-        self._values[wanted] = self._values[place.within]
         return body, at
 
     def _unpack(self, wanted: Ref) -> tuple[dict[int, tuple[int, int]], bytes]:

@@ -321,10 +321,7 @@ def _prepare(data: Octets, base: Passed, order: SigningOrder, room: int) -> tupl
         place_field(revision, catalog, form, leaf, order.field, field)
     if order.certify is not None:
         catalog.put(b"/Perms", b"<< /DocMDP %b >>" % bytes(value))
-    if order.level is BaselineLevel.LTA:
-        last_page(file, catalog.content)
     catalog.write(revision)
-    file.told_apart()
     reason = b" /Reason %b" % text_string(order.reason) if order.reason else b""
     before = b"<< /Type /Sig /Filter /Adobe.PPKLite /SubFilter /ETSI.CAdES.detached"
     after = b" /M %b%b%b >>" % (_date(order), reason, references(file, catalog.ref, order.certify, lock))
