@@ -382,7 +382,7 @@ def test_two_documents_are_seen_in_one_file(kind):
         assert shown[0].get_textpage().get_text_range() == two_readings.SHOWN
 
 
-@pytest.mark.parametrize("kind", [*two_readings.KINDS, "a content stream"])
+@pytest.mark.parametrize("kind", [*two_readings.KINDS, *two_readings.UNSEEN])
 async def test_what_nobody_looked_at_is_looked_at_whole(tmp_path, kind):
     """A shadow attack prepares what a mending viewer shows later; batches and the CSC API bring files unseen."""
     pdf = two_readings.made(kind)

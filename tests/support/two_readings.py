@@ -17,7 +17,7 @@ def _document(first: int, text: str) -> dict[int, bytes]:
 
 
 def made(kind: str) -> bytes:
-    """One of `KINDS`; or `a content stream`, which is defined again and needs a viewer that mends to be shown so."""
+    """One of `KINDS` or `UNSEEN`."""
     out = bytearray(b"%PDF-1.5\n")
     meant, shown = _document(10, MEANT), _document(20, SHOWN)
     rows: dict[int, int] = {}
@@ -31,8 +31,11 @@ def made(kind: str) -> bytes:
     rows[3] = 9
     for number, text in meant.items():
         rows[number] = put(number, text)
-    if kind == "a content stream":
-        put(12, shown[22])
+    if kind in UNSEEN:
+        if kind == "a content stream":
+            put(12, shown[22])
+        else:
+            del rows[12]
         shown = {}
     second = {number: put(number, text) for number, text in shown.items()}
     rows |= {number: at for number, at in second.items() if number != 1}
@@ -72,4 +75,6 @@ def _packed(out: bytearray, rows: dict[int, int], catalog: bytes) -> bytes:
     return bytes(out) + b"startxref\n%d\n%%%%EOF\n" % at
 
 
+UNSEEN = ("a content stream", "a content stream without an entry")
+"""What a viewer shows only when it mends the file: a second definition, or one that no cross-reference names."""
 KINDS = ("in a hybrid's stream", "behind it", "named twice", "far from the end", "by another's index")

@@ -17,7 +17,7 @@ from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.misc import PdfDecodeLimitError, PdfError
 from pyhanko.pdf_utils.reader import PdfFileReader
 
-from domain.definitions import defined_again, overlap
+from domain.definitions import defined_again, definitions, overlap
 from events.errors import Refused
 from services.contracts.ports import Admitted, Limits, Sheet
 
@@ -138,6 +138,11 @@ def _objects(reader: Any, pdf: bytes, limits: Limits) -> None:
     again = defined_again(pdf, newest)
     if again is not None:
         raise _damaged(f"object {again} is defined again behind the place that its cross-reference gives")
+    own = {section.meta_info.stream_ref for section in reader.xrefs._xref_sections}
+    named = newest.keys() | {int(reference.idnum) for reference in own if reference is not None}
+    for number, _ in definitions(pdf):
+        if number not in named:
+            raise _damaged(f"object {number} that no cross-reference names")
     for section in reader.xrefs._xref_sections:
         if overlap(_runs(pdf, section.meta_info.start_location)):
             raise _damaged("a cross-reference section that speaks of an object twice")

@@ -38,7 +38,7 @@ async def test_what_cannot_be_signed_safely_is_refused_with_its_reason(name):
     assert told.value.remedy
 
 
-@pytest.mark.parametrize("kind", [*two_readings.KINDS, "a content stream"])
+@pytest.mark.parametrize("kind", [*two_readings.KINDS, *two_readings.UNSEEN])
 async def test_what_is_two_documents_is_no_contract(kind):
     """What a party was shown and what is written anew by the signature must be one document in every viewer."""
     with pytest.raises(Refused, match="pdf-damaged"):

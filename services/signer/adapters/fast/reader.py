@@ -254,21 +254,22 @@ class File:
         Raises:
             Declined: nowhere.
         """
-        place = self._newest(wanted.number)
+        _, place = self._newest(wanted.number)
         if place is None or place.generation != wanted.generation:
             raise Declined("a reference to an object that is not there")
         return place
 
-    def _newest(self, number: int) -> Place | None:
+    def _newest(self, number: int) -> tuple[bool, Place | None]:
+        """Whether any section speaks of the object, and where the newest says it is; none when it is free."""
         at = 0
         while at < len(self.sections) or self._older():
             section = self.sections[at]
             self._effort.look(10 + len(section.runs))
             spoken, place = section.find(self.data, number)
             if spoken:
-                return place
+                return True, place
             at += 1
-        return None
+        return False, None
 
     def at(self, wanted: Ref) -> tuple[Octets, int]:
         """The octets among which an object's value begins, and where in them: the file's, or an object stream's.
@@ -298,11 +299,16 @@ class File:
         Raises:
             Declined: another is, so that a viewer that mends the file shows another document.
         """
+        hybrids = {integer(one.trailer.get(b"/XRefStm")) or 0 for one in self._all_sections()}
+        # Cross-reference streams need not list themselves.
+        sections = {head.end() for at in hybrids | self._seen if (head := _HEAD.match(self.data, at))}
         for number, begins in dict(definitions(self.data)).items():
             self._effort.look(50)
-            place = self._newest(number)
+            spoken, place = self._newest(number)
+            if not spoken and begins not in sections:
+                raise Declined("an object that no cross-reference speaks of")
             if place is not None and place.within is not None:
-                holder = self._newest(place.within)
+                _, holder = self._newest(place.within)
                 if holder is None or holder.offset < begins:
                     raise Declined("an object that is defined again behind the stream that it lies in")
             elif place is not None and self._behind_head(number, place) != begins:
