@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -20,29 +19,24 @@ from pydantic import SecretStr
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import pdfs
-from signer_house import BUYER, KEY, House, a_platform, house
+from signer_house import KEY, House, a_platform, house
 from waiting import until
 
-from domain.activation import Purpose, hashes_txn
+from domain.activation import hashes_txn
 from domain.merkle import Inclusion, Tree
 from events.binding import CertificateBound
 from events.errors import Refused
-from events.values import BaselineLevel, ContractId, CredentialId, Digest
-from services.runtime import migrate
+from events.values import BaselineLevel, ContractId, Digest
 from services.runtime.clock import Clock, SystemClock
-from services.runtime.database import Database
 from services.runtime.jwks import Jwks
 from services.signer.adapters.activations import SignedActivations
-from services.signer.adapters.batch_store import SqlLedger, SqlLedgers
-from services.signer.adapters.csc_store import SqlBook
+from services.signer.adapters.batch_store import SqlLedgers
 from services.signer.adapters.file_keys import FileKeys
 from services.signer.adapters.pades_writer import EitherWriter
 from services.signer.adapters.status import OnlineStatus
-from services.signer.adapters.tables import schema
 from services.signer.adapters.tsa import Rfc3161Authority
 from services.signer.batch.handlers import Press
-from services.signer.batch.model import LEASE, LIFE, PATIENCE, PAUSE, Batch, DocumentState
-from services.signer.model import Authorization, SigningAlgorithm
+from services.signer.batch.model import LEASE, LIFE, PATIENCE, PAUSE, DocumentState
 from services.verifier.engine import examine
 
 
@@ -324,52 +318,3 @@ class Broken:
 
     async def sign(self, pdf: bytes, order: Any, evidence: Any) -> Any:
         raise KeyError("a bug")
-
-
-@pytest.mark.real
-async def test_one_activation_opens_a_batch_or_an_authorization_of_the_csc_api_not_both(real_postgres: Any):
-    """EN 419241-1, SCAL2: activation data are redeemed once, also where two processes redeem them at one moment."""
-    database = Database(real_postgres.create(f"t{uuid.uuid4().hex[:12]}"))
-    now = SystemClock().now()
-    shared: dict[str, Any] = {"jti": str(uuid.uuid4()), "credential": CredentialId(str(uuid.uuid4()))}
-    digest = Digest.of(b"a document")
-    batch = Batch(
-        id=ContractId(str(uuid.uuid4())),
-        algorithm=SigningAlgorithm.P256,
-        client="tests",
-        activation=digest,
-        root=digest,
-        count=1,
-        level=BaselineLevel.B,
-        opened_at=now,
-        **shared,
-    )
-    authorization = Authorization(
-        id=str(uuid.uuid4()),
-        purpose=Purpose.SIGN_DOCUMENTS,
-        identity=BUYER,
-        digests=(digest,),
-        signed=frozenset(),
-        issued_at=now,
-        expires_at=now + timedelta(minutes=1),
-        **shared,
-    )
-
-    async def authorize() -> None:
-        async with database.write() as tx:
-            await SqlBook(tx).open(authorization, "portal", "a SAD", now + timedelta(minutes=1))
-
-    try:
-        await migrate.upgrade(database, [schema])
-        async with database.write() as tx:
-            await SqlLedger(tx).open(batch, [digest])
-            other = asyncio.create_task(authorize())
-            # It looks while this transaction is open: it must wait for its end, and not pass by.
-            await asyncio.wait([other], timeout=2)
-        with pytest.raises(Refused, match="activation-spent"):
-            await other
-        again = replace(batch, id=ContractId(str(uuid.uuid4())))
-        async with database.write() as tx:
-            assert (await SqlLedger(tx).open(again, [digest])).id == batch.id
-    finally:
-        await database.close()

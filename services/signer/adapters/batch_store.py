@@ -15,7 +15,7 @@ from events.errors import Refused
 from events.values import BaselineLevel, ContractId, CredentialId, Digest
 from services.runtime.database import Database, Tx
 from services.signer.adapters import store
-from services.signer.adapters.tables import authorizations, batch_documents, batches
+from services.signer.adapters.tables import batch_documents, batches
 from services.signer.batch.model import (
     LEASE,
     LIFE,
@@ -47,12 +47,9 @@ class SqlLedger:
         Raises:
             Refused: it was redeemed for something else.
         """
-        await store.wait_for_turn(self._tx, batch.jti)
-        elsewhere = sa.select(authorizations.c.id).where(authorizations.c.jti == batch.jti)
-        row = (await self._tx.execute(sa.select(batches).where(batches.c.jti == batch.jti))).first()
-        if row is not None:
-            found = _batch(row)
-            if (found.client, found.credential, found.root, found.count, found.level) == (
+        if not await store.spend(self._tx, batch.jti):
+            found = await self.by_activation(batch.jti)
+            if found is not None and (found.client, found.credential, found.root, found.count, found.level) == (
                 batch.client,
                 batch.credential,
                 batch.root,
@@ -60,7 +57,6 @@ class SqlLedger:
                 batch.level,
             ):
                 return found
-        if row is not None or (await self._tx.execute(elsewhere)).first() is not None:
             raise Refused(
                 "activation-spent",
                 found="an activation that was used already, for something else",

@@ -16,7 +16,7 @@ from events.errors import Refused
 from events.values import CredentialId, Digest, IdentityId
 from services.runtime.database import Database, Tx
 from services.signer.adapters import store
-from services.signer.adapters.tables import answers, authorizations, batches, codes, tokens
+from services.signer.adapters.tables import answers, authorizations, codes, tokens
 from services.signer.csc.model import AccessToken
 from services.signer.csc.ports import Book, Code, Waiting
 from services.signer.model import Authorization
@@ -72,11 +72,8 @@ class SqlBook:
         Raises:
             Refused: it was redeemed before.
         """
-        await store.wait_for_turn(self._tx, authorization.jti)
-        for table in (authorizations, batches):
-            known = sa.select(table.c.id).where(table.c.jti == authorization.jti)
-            if (await self._tx.execute(known)).first() is not None:
-                raise _spent()
+        if not await store.spend(self._tx, authorization.jti):
+            raise _spent()
         await self._tx.execute(
             authorizations.insert().values(
                 id=authorization.id,
@@ -185,7 +182,7 @@ class SqlBook:
         return await store.list_credentials(self._tx, holder, after, most)
 
     async def sweep(self, now: datetime) -> None:
-        """Forget what is over. Approvals stay for a day: their activations must not be redeemed anew."""
+        """Forget what is over; that their activations are spent stays known."""
         await self._tx.execute(tokens.delete().where(tokens.c.expires_at < now))
         await self._tx.execute(codes.delete().where(codes.c.expires_at < now))
         await self._tx.execute(answers.delete().where(answers.c.expires_at < now))

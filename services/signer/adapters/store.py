@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from events.errors import Refused
 from events.values import CertificateProfile, ContractId, CredentialId, Digest, IdentityId, Slot
 from services.runtime.database import Database, Tx
 from services.runtime.outbox import upsert
-from services.signer.adapters.tables import approvals, credentials, redemptions, schema, signatures
+from services.signer.adapters.tables import approvals, credentials, redemptions, schema, signatures, spent
 from services.signer.model import Redemption, SigningAlgorithm
 from services.signer.ports import Credential, CredentialState
 
@@ -107,12 +108,14 @@ class SqlSlots:
         )
 
 
-async def wait_for_turn(tx: Tx, jti: str) -> None:
-    """Until this transaction ends no other looks whether the activation `jti` was redeemed: one table for each use
-    would not keep two uses apart. SQLite has one writer anyhow.
+async def spend(tx: Tx, jti: str) -> bool:
+    """Spend the activation `jti` in this transaction; false when it was spent before, whatever for.
+
+    One table for every use: who comes at the same moment waits for the end of this transaction and finds it spent
+    (EN 419241-1, SCAL2: activation data are redeemed once).
     """
-    if tx.conn.dialect.name == "postgresql":
-        await tx.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"activation {jti}", 0))))
+    insert = postgresql.insert if tx.conn.dialect.name == "postgresql" else sqlite.insert
+    return (await tx.execute(insert(spent).values(jti=jti).on_conflict_do_nothing())).rowcount == 1
 
 
 async def redeem(database: Database, redemption: Redemption) -> Redemption:
@@ -122,14 +125,15 @@ async def redeem(database: Database, redemption: Redemption) -> Redemption:
         Refused: it was redeemed for something else.
     """
     async with database.write() as tx:
-        await wait_for_turn(tx, redemption.jti)
-        row = (await tx.execute(sa.select(redemptions).where(redemptions.c.jti == redemption.jti))).first()
-        if row is None:
+        if await spend(tx, redemption.jti):
             values = {
                 name: str(value) if isinstance(value, str) else value for name, value in asdict(redemption).items()
             }
             await tx.execute(redemptions.insert().values(**values))
             return redemption
+        row = (await tx.execute(sa.select(redemptions).where(redemptions.c.jti == redemption.jti))).first()
+    if row is None:
+        raise _permit_spent()
     found = Redemption(
         jti=row.jti,
         contract=ContractId(row.contract),
@@ -149,14 +153,18 @@ async def redeem(database: Database, redemption: Redemption) -> Redemption:
         redemption.shown,
         redemption.algorithm,
     ):
-        raise Refused(
-            "permit-spent",
-            found="an activation that was used already, for something else",
-            expected="an activation for this signature alone",
-            remedy="ask the party to approve again",
-            status=409,
-        )
+        raise _permit_spent()
     return found
 
 
-__all__ = ["SqlCredentials", "SqlSlots", "find_credential", "list_credentials", "redeem", "schema", "wait_for_turn"]
+def _permit_spent() -> Refused:
+    return Refused(
+        "permit-spent",
+        found="an activation that was used already, for something else",
+        expected="an activation for this signature alone",
+        remedy="ask the party to approve again",
+        status=409,
+    )
+
+
+__all__ = ["SqlCredentials", "SqlSlots", "find_credential", "list_credentials", "redeem", "schema", "spend"]

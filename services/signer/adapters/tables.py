@@ -32,6 +32,12 @@ approvals = sa.Table(
     sa.Column("at", Instant, nullable=False),
 )
 
+spent = sa.Table(
+    "signer_spent_activations",
+    metadata,
+    sa.Column("jti", sa.String(100), primary_key=True),
+)
+
 redemptions = sa.Table(
     "signer_redemptions",
     metadata,
