@@ -22,14 +22,33 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cli.client import Client, Failed
-from domain.activation import Purpose, hashes_txn
+from domain.activation import TYPE, Purpose, hashes_txn
 from domain.merkle import Inclusion, Tree
+from events.errors import Refused
 from events.values import BaselineLevel, CredentialId, Digest
+from services.runtime.jwks import KeysAtHand
 
 DONE, FAILED, USAGE = 0, 1, 2
 AT_ONCE = 8
 PAUSE = 0.5
 MOST = 10_000
+LARGEST = 32 * 1024 * 1024
+"""Octets of one document that an installation takes."""
+HEADER = 1024
+"""Within so many octets a PDF says that it is one."""
+
+REASONS = {
+    "document-unusual": "tệp hỏng, được mã hóa hoặc có biểu mẫu XFA / it is damaged, encrypted or has an XFA form: "
+    "save it anew with another program, then have it approved in another batch",
+    "certificate-revoked": "chứng thư đã bị thu hồi / the certificate was revoked: the holder needs another one",
+    "certificate-suspended": "chứng thư đang tạm dừng / the certificate is suspended: "
+    "when it is good again, have the rest approved in another batch",
+    "certificate-expired": "chứng thư đã hết hạn / the certificate has expired: the holder needs another one",
+    "batch-over": "quá một ngày kể từ lúc mở / a day has passed since the batch was opened: "
+    "have the rest approved in another batch",
+    "unforeseen-fault": "lỗi của hệ thống / a fault of the installation: "
+    "ask the operator, quoting the batch in batch.json",
+}
 
 
 @dataclass(frozen=True)
@@ -74,18 +93,27 @@ def order_of(folder: Path) -> Order:
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() == ".pdf")
     if not 1 <= len(paths) <= MOST:
         raise ValueError(f"found {len(paths)} PDF files in {folder}; expected 1 to {MOST}; choose another folder")
-    names, digests = [], []
+    names, digests, others = [], [], []
     for path in paths:
         with path.open("rb") as source:
+            # Here already, so that nobody approves what the installation would refuse.
+            if b"%PDF-" not in source.read(HEADER) or path.stat().st_size > LARGEST:
+                others.append(path.relative_to(folder).as_posix())
+            source.seek(0)
             digests.append(Digest("sha256:" + hashlib.file_digest(source, "sha256").hexdigest()))
         names.append(path.relative_to(folder).as_posix())
+    if others:
+        raise ValueError(
+            f"found {len(others)} files in {folder} that are no PDF or above {LARGEST >> 20} MiB "
+            f"({', '.join(others[:5])}{', …' if len(others) > 5 else ''}); expected PDF files; take them out"
+        )
     return Order(folder, tuple(names), tuple(digests))
 
 
 def prepare(folder: Path, credential: str, as_json: bool) -> int:
     """Print what the holder must approve."""
     try:
-        found = order_of(folder).to_approve(CredentialId(credential))
+        found = order_of(folder).to_approve(_credential(credential))
     except ValueError as fault:
         return _usage(str(fault))
     if as_json:
@@ -103,21 +131,22 @@ async def sign(
     """Open the batch or find it, send what is awaited, fetch what is signed with its proof; again after any end."""
     try:
         order = order_of(folder)
+        _apart(folder, out)
         key, token = (path.read_text().strip() for path in (key_file, activation))
         body = {
-            "credential": CredentialId(credential),
+            "credential": _credential(credential),
             "activation": token,
             "documents": order.digests,
             "level": level.value,
         }
+        await asyncio.to_thread(out.mkdir, parents=True, exist_ok=True)
     except OSError as fault:
         return _usage(
-            f"found {fault.filename}, which cannot be read ({fault.strerror}); expected a file of yours; "
-            "check --key-file and --activation"
+            f"found {fault.filename}, which cannot be used ({fault.strerror}); expected files that can be read and a "
+            "folder that can be written; check the folder, --key-file, --activation and --out"
         )
     except ValueError as fault:
         return _usage(str(fault))
-    await asyncio.to_thread(out.mkdir, parents=True, exist_ok=True)
     async with _service(url, key) as service:
         try:
             batch = await service.opened(out, order, body)
@@ -125,6 +154,8 @@ async def sign(
         except Failed as fault:
             sys.stderr.write(f"antin: {fault}\n")
             return FAILED
+        except aiohttp.InvalidURL:
+            return _usage(f"found {url}, which is no address; expected http:// or https:// and a host; check --url")
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as fault:
             sys.stderr.write(
                 f"antin: found no answer from {url} ({type(fault).__name__}); expected a running installation; "
@@ -132,7 +163,7 @@ async def sign(
             )
             return FAILED
     for name, reason in refused:
-        sys.stderr.write(f"antin: {name} was not signed: {reason}\n")
+        sys.stderr.write(f"antin: {name} không được ký / was not signed: {reason}: {REASONS.get(reason, '?')}\n")
     _say(f"{len(order.names) - len(refused)} / {len(order.names)} đã ký / signed: {out}")
     return FAILED if refused else DONE
 
@@ -185,39 +216,70 @@ async def _press(service: _Service, batch: Opened, order: Order, out: Path) -> l
     return [(order.names[place], reason) for place, reason in sorted(refused.items())]
 
 
-def check(out: Path) -> int:
-    """Check every proof below a folder offline: each signed file begins with a document that was approved."""
+def check(out: Path, jwks: Path | None = None) -> int:
+    """Check every proof below a folder offline: each signed file begins with a document that was approved.
+
+    `jwks` is a file with the authority's keys; with it the activation's own signature is checked, too.
+    """
+    keys = None
+    try:
+        keys = KeysAtHand(jwks.read_bytes()) if jwks is not None else None
+    except OSError as fault:
+        return _usage(f"found {jwks}, which cannot be read ({fault.strerror}); expected a JWK Set; check --jwks")
+    except ValueError as fault:
+        return _usage(f"{fault}; check --jwks")
+    vouched: dict[str, str | None] = {}
     proofs = sorted(out.rglob("*.proof.json")) if out.is_dir() else []
     if not proofs:
         return _usage(f"found no proofs in {out}; expected a folder that `antin batch sign` wrote; check the path")
     wrong = 0
     for path in proofs:
-        why = _unproven(path)
+        why = _unproven(path, keys, vouched)
         if why is not None:
             wrong += 1
             _say(f"{path}: không khớp / does not hold: {why}")
     _say(f"{len(proofs) - wrong} / {len(proofs)} chứng minh đúng / proofs hold")
+    if keys is None:
+        _say(
+            "Chưa kiểm tra chữ ký của cơ quan xác thực / the authority's signature on the activation was not checked: "
+            "give its keys with --jwks"
+        )
     return FAILED if wrong else DONE
 
 
-def _unproven(path: Path) -> str | None:
-    """Why a proof does not hold; none when it does. The activation's own signature is the verifier's to check."""
+def _unproven(path: Path, keys: KeysAtHand | None, vouched: dict[str, str | None]) -> str | None:
+    """Why a proof does not hold; none when it does. `vouched`: what was found of activations already."""
     try:
         proof = json.loads(path.read_bytes())
         signed = path.with_name(path.name.removesuffix(".proof.json")).read_bytes()
-        inclusion = Inclusion(proof["place"], proof["count"], tuple(Digest(one) for one in proof["path"]))
+        inclusion = Inclusion(int(proof["place"]), int(proof["count"]), tuple(Digest(one) for one in proof["path"]))
         digest, root = Digest(proof["digest"]), Digest(proof["root"])
-        claims = json.loads(_decoded(proof["activation"].split(".")[1]))
-        begins = Digest.of(signed[: proof["size"]])
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as fault:
+        activation = str(proof["activation"])
+        claims = dict(json.loads(_decoded(activation.split(".")[1])))
+        begins = Digest.of(signed[: int(proof["size"])])
+        said = Digest(proof["signed"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError, RecursionError) as fault:
         return f"unreadable ({type(fault).__name__})"
+    if keys is not None:
+        if activation not in vouched:
+            vouched[activation] = _unvouched(activation, keys)
+        if vouched[activation] is not None:
+            return vouched[activation]
     if not inclusion.leads(digest.raw, root):
         return "the path does not lead to the root"
     if claims.get("digest") != root or claims.get("purpose") != Purpose.SIGN_DOCUMENTS.value:
         return "the activation approves something else"
-    if Digest.of(signed) != proof["signed"]:
+    if Digest.of(signed) != said:
         return "the signed file is another"
     return None if begins == digest else "the signed file does not begin with the approved document"
+
+
+def _unvouched(activation: str, keys: KeysAtHand) -> str | None:
+    try:
+        keys.claims(activation, typ=TYPE)
+    except Refused as fault:
+        return f"the activation: {fault.found}"
+    return None
 
 
 def _decoded(text: str) -> bytes:
@@ -237,6 +299,7 @@ class _Service:
             try:
                 known = json.loads(memory.read_bytes())
                 found = Opened(known["batch"], known["activation"])
+                same = all(known[name] == body[name] for name in ("credential", "level"))
                 documents = known["documents"]
             except (ValueError, KeyError, TypeError) as fault:
                 raise Failed(
@@ -254,10 +317,19 @@ class _Service:
                         "folder, unchanged; choose another --out for another batch"
                     },
                 )
+            if not same:
+                raise Failed(
+                    409,
+                    {
+                        "detail": f"found a batch in {memory} with another --credential or --level "
+                        f"({known['credential']}, {known['level']}); expected those; choose another --out for another"
+                    },
+                )
             return found
         answer = await self._client.post("/v1/batches", body)
         kept = {name: answer[name] for name in ("batch", "root")}
-        kept |= {"activation": body["activation"], "documents": order.digests, "names": order.names}
+        kept |= {name: body[name] for name in ("credential", "level", "activation", "documents")}
+        kept["names"] = order.names
         _write(memory, json.dumps(kept, indent=1).encode())
         return Opened(answer["batch"], body["activation"])
 
@@ -356,6 +428,20 @@ def _write(path: Path, data: bytes) -> None:
         target.flush()
         os.fsync(target.fileno())
     draft.replace(path)
+
+
+def _apart(folder: Path, out: Path) -> None:
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"found --out {out} within {folder}; expected a folder of its own: nothing is overwritten")
+
+
+def _credential(text: str) -> CredentialId:
+    try:
+        return CredentialId(text)
+    except ValueError as fault:
+        raise ValueError(
+            f"found --credential {text[:40]!r}; expected {CredentialId.expected}; see GET /v1/applications"
+        ) from fault
 
 
 def _say(line: str) -> None:

@@ -174,14 +174,19 @@ def batch_sign(
 
 
 @batch.command(name="check")
-def batch_check(out: Annotated[Path, Parameter(help="folder that `antin batch sign` wrote")], /) -> int:
+def batch_check(
+    out: Annotated[Path, Parameter(help="folder that `antin batch sign` wrote")],
+    /,
+    *,
+    jwks: Annotated[Path | None, Parameter(help="file with the authority's JWK Set: its signature is checked")] = None,
+) -> int:
     """Check every proof offline: each signed file begins with a document that the activation approved.
 
     Exit: 0 every proof holds, 1 one does not, 2 wrong usage.
     """
     from cli.batch import check
 
-    return check(out)
+    return check(out, jwks)
 
 
 @app.command

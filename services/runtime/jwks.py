@@ -39,14 +39,7 @@ class Jwks:
             Refused: malformed, of another type, by an unknown key, or the signature does not verify.
             Unavailable: the keys cannot be fetched.
         """
-        payload = await self._open(token, typ)
-        try:
-            found = json.loads(payload)
-        except (ValueError, RecursionError) as fault:
-            raise _refused("claims that are not JSON") from fault
-        if not isinstance(found, dict):
-            raise _refused("claims that are not an object")
-        return found
+        return _claims(await self._open(token, typ))
 
     async def detached(self, proof: str, payload: bytes, *, typ: str) -> None:
         """Check a detached compact JWS (RFC 7515 appendix F) over `payload`.
@@ -65,12 +58,7 @@ class Jwks:
         if len(token) > longest:
             raise _refused(f"a token of {len(token)} characters")
         kid = _kid(token, typ)
-        keys = await self._current(kid)
-        try:
-            found = jws.deserialize_compact(token, keys, algorithms=_ALGORITHMS)
-        except (JoseError, ValueError, TypeError) as fault:
-            raise _refused(f"a signature that does not verify ({type(fault).__name__})") from fault
-        return found.payload
+        return _payload(token, await self._current(kid))
 
     async def _current(self, kid: str) -> KeySet:
         async with self._lock:
@@ -100,6 +88,48 @@ class Jwks:
                 expected="a JWK Set (RFC 7517)",
                 remedy="it is tried again; check the authority",
             ) from fault
+
+
+class KeysAtHand:
+    """A JWK Set (RFC 7517, JSON) that somebody holds, to check what its issuer signed offline.
+
+    Raises:
+        ValueError: no such set.
+    """
+
+    def __init__(self, document: bytes) -> None:
+        try:
+            self._keys = KeySet.import_key_set(json.loads(document))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, JoseError) as fault:
+            raise ValueError("found no JWK Set; expected the authority's published keys (RFC 7517), as JSON") from fault
+
+    def claims(self, token: str, *, typ: str) -> dict[str, Any]:
+        """The claims of a compact JWS whose signature holds.
+
+        Raises:
+            Refused: malformed, of another type, by an unknown key, or the signature does not verify.
+        """
+        if len(token) > _LONGEST:
+            raise _refused(f"a token of {len(token)} characters")
+        _kid(token, typ)
+        return _claims(_payload(token, self._keys))
+
+
+def _payload(token: str, keys: KeySet) -> bytes:
+    try:
+        return jws.deserialize_compact(token, keys, algorithms=_ALGORITHMS).payload
+    except (JoseError, ValueError, TypeError) as fault:
+        raise _refused(f"a signature that does not verify ({type(fault).__name__})") from fault
+
+
+def _claims(payload: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(payload)
+    except (ValueError, RecursionError) as fault:
+        raise _refused("claims that are not JSON") from fault
+    if not isinstance(found, dict):
+        raise _refused("claims that are not an object")
+    return found
 
 
 def _kid(token: str, typ: str) -> str:

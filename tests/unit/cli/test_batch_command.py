@@ -7,8 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from joserfc import jws
+from joserfc.jwk import ECKey
 
 from cli.batch import DONE, FAILED, USAGE, check, order_of, prepare, sign
+from domain.activation import TYPE
 from domain.merkle import Tree
 from events.values import BaselineLevel, CredentialId, Digest
 
@@ -43,8 +46,8 @@ async def test_wrong_input_is_told(tmp_path, capsys):
     code = await sign(folder, tmp_path / "out", "http://127.0.0.1:1", missing, CREDENTIAL, missing, BaselineLevel.B)
     assert code == USAGE
     told = capsys.readouterr().err
-    assert told.count("expected") == 4
-    assert "not a UUID" in told
+    assert told.count("expected") == 5
+    assert "a UUID in lower case" in told
     assert "--key-file" in told
 
 
@@ -57,6 +60,52 @@ async def test_an_installation_that_is_away_is_told(tmp_path, capsys):
     )
     assert code == FAILED
     assert "nothing signed twice" in capsys.readouterr().err
+
+
+async def test_nothing_is_written_over_and_nothing_approved_that_would_be_refused(tmp_path, capsys):
+    folder = folder_of(tmp_path / "in", "a.pdf", "b.pdf")
+    (tmp_path / "key").write_text("k")
+    given = ("http://127.0.0.1:1", tmp_path / "key", CREDENTIAL, tmp_path / "key", BaselineLevel.B)
+    for out in (folder, folder / "signed", tmp_path / "key"):
+        assert await sign(folder, out, *given) == USAGE
+    assert await sign(folder, tmp_path / "out", "nonsense", *given[1:]) == USAGE
+    assert (folder / "a.pdf").read_bytes() == b"%PDF-a.pdf"
+    (folder / "b.pdf").write_bytes(b"a letter")
+    assert prepare(folder, CREDENTIAL, as_json=False) == USAGE
+    told = capsys.readouterr().err
+    assert told.count("of its own") == 2
+    assert "check --url" in told
+    assert "(b.pdf)" in told
+
+
+@pytest.mark.parametrize("damage", [[], {"place": "x"}, {"activation": 5}, {"signed": None}, {"path": 3}, {"size": []}])
+def test_a_proof_that_is_none_is_told_and_is_no_fault(tmp_path, capsys, damage):
+    """A stranger checks what strangers sent."""
+    good = {"place": 0, "count": 1, "path": [], "size": 1, "activation": "e30.e30.e30"}
+    good |= dict.fromkeys(("digest", "root", "signed"), Digest.of(b"a"))
+    (tmp_path / "a.pdf").write_bytes(b"a")
+    (tmp_path / "a.pdf.proof.json").write_text(json.dumps(good | damage if isinstance(damage, dict) else damage))
+    assert check(tmp_path) == FAILED
+    assert "unreadable" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", ["", "another key", "no set"])
+def test_with_the_keys_of_the_authority_its_signature_is_checked(tmp_path, capsys, wrong):
+    key, other = (ECKey.generate_key("P-256", {"kid": "one"}) for _ in range(2))
+    root = Tree([Digest.of(b"%PDF-1").raw]).root
+    claims = json.dumps({"digest": root, "purpose": "sign-documents"})
+    token = jws.serialize_compact({"alg": "ES256", "typ": TYPE, "kid": "one"}, claims, key)
+    proof = {"place": 0, "count": 1, "path": [], "size": 6, "activation": token, "root": root}
+    proof |= {"digest": Digest.of(b"%PDF-1"), "signed": Digest.of(b"%PDF-1 signed")}
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1 signed")
+    (tmp_path / "a.pdf.proof.json").write_text(json.dumps(proof))
+    held = (other if wrong == "another key" else key).as_dict(private=False)
+    jwks = tmp_path / "jwks.json"
+    jwks.write_text("[]" if wrong == "no set" else json.dumps({"keys": [held]}))
+    assert check(tmp_path) == DONE
+    assert "was not checked" in capsys.readouterr().out
+    assert check(tmp_path, jwks) == {"": DONE, "another key": FAILED, "no set": USAGE}[wrong]
+    assert "was not checked" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("wrong", ["", "signed", "path", "activation", "size", "purpose", "root"])
