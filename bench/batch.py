@@ -45,7 +45,10 @@ async def run(folder: Path, documents: int, kills: int, level: str, seed: int) -
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session,
     ):
         lab = Lab(base, session)
-        environment = environment_of(await ready(lab), port)
+        state = await ready(lab)
+        environment = environment_of(state, port)
+        async with session.get(state["urls"]["jwks"]) as answer:
+            (folder / "jwks.json").write_bytes(await answer.read())
         with (folder / "serve.log").open("wb") as log:
             victim = Victim(folder / "data", port, environment, log=log)
             await victim.start()
@@ -93,7 +96,8 @@ async def run(folder: Path, documents: int, kills: int, level: str, seed: int) -
                         killed["command"] += 1
             seconds = loop.time() - began
             await victim.stop()
-    checked = await asyncio.create_subprocess_exec(sys.executable, "-m", "cli.main", "batch", "check", str(out))
+    check = ("-m", "cli.main", "batch", "check", str(out), "--jwks", str(folder / "jwks.json"))
+    checked = await asyncio.create_subprocess_exec(sys.executable, *check)
     proven = await checked.wait() == 0
     signed = [await asyncio.to_thread(path.read_bytes) for path in sorted(out.glob("*.pdf"))]
     counts = [pdf.count(_SIGNATURE) for pdf in signed]

@@ -32,6 +32,8 @@ DONE, FAILED, USAGE = 0, 1, 2
 AT_ONCE = 8
 PAUSE = 0.5
 MOST = 10_000
+MEMORY = "batch.json"
+"""Beside the results: what a resumed command needs."""
 LARGEST = 32 * 1024 * 1024
 """Octets of one document that an installation takes."""
 HEADER = 1024
@@ -140,6 +142,7 @@ async def sign(
             "level": level.value,
         }
         await asyncio.to_thread(out.mkdir, parents=True, exist_ok=True)
+        earlier = _remembered(out, body)
     except OSError as fault:
         return _usage(
             f"found {fault.filename}, which cannot be used ({fault.strerror}); expected files that can be read and a "
@@ -149,7 +152,7 @@ async def sign(
         return _usage(str(fault))
     async with _service(url, key) as service:
         try:
-            batch = await service.opened(out, order, body)
+            batch = earlier or await service.open(out, order, body)
             refused = await _press(service, batch, order, out)
         except Failed as fault:
             sys.stderr.write(f"antin: {fault}\n")
@@ -292,45 +295,13 @@ class _Service:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def opened(self, out: Path, order: Order, body: dict[str, Any]) -> Opened:
-        """The batch of this folder: as remembered beside the results, or opened with the activation."""
-        memory = out / "batch.json"
-        if memory.exists():
-            try:
-                known = json.loads(memory.read_bytes())
-                found = Opened(known["batch"], known["activation"])
-                same = all(known[name] == body[name] for name in ("credential", "level"))
-                documents = known["documents"]
-            except (ValueError, KeyError, TypeError) as fault:
-                raise Failed(
-                    409,
-                    {
-                        "detail": f"found a damaged {memory}; expected it as it was written; remove it and run the "
-                        "same command again: the same activation finds the same batch"
-                    },
-                ) from fault
-            if documents != [str(digest) for digest in order.digests]:
-                raise Failed(
-                    409,
-                    {
-                        "detail": f"found other documents than those of the batch in {memory}; expected the same "
-                        "folder, unchanged; choose another --out for another batch"
-                    },
-                )
-            if not same:
-                raise Failed(
-                    409,
-                    {
-                        "detail": f"found a batch in {memory} with another --credential or --level "
-                        f"({known['credential']}, {known['level']}); expected those; choose another --out for another"
-                    },
-                )
-            return found
+    async def open(self, out: Path, order: Order, body: dict[str, Any]) -> Opened:
+        """Open the batch of this folder with the activation; what it is stays beside the results."""
         answer = await self._client.post("/v1/batches", body)
         kept = {name: answer[name] for name in ("batch", "root")}
         kept |= {name: body[name] for name in ("credential", "level", "activation", "documents")}
         kept["names"] = order.names
-        _write(memory, json.dumps(kept, indent=1).encode())
+        _write(out / MEMORY, json.dumps(kept, indent=1).encode())
         return Opened(answer["batch"], body["activation"])
 
     async def documents(self, batch: str, state: str, after: int = -1) -> AsyncIterator[dict[str, Any]]:
@@ -428,6 +399,37 @@ def _write(path: Path, data: bytes) -> None:
         target.flush()
         os.fsync(target.fileno())
     draft.replace(path)
+
+
+def _remembered(out: Path, body: dict[str, Any]) -> Opened | None:
+    """The batch that was opened from here before.
+
+    Raises:
+        ValueError: it is of other documents, or opened in another way.
+    """
+    memory = out / MEMORY
+    if not memory.exists():
+        return None
+    try:
+        known = json.loads(memory.read_bytes())
+        found = Opened(known["batch"], known["activation"])
+        documents, credential, level = known["documents"], known["credential"], known["level"]
+    except (ValueError, KeyError, TypeError) as fault:
+        raise ValueError(
+            f"found a damaged {memory}; expected it as it was written; remove it and run the same command again: "
+            "the same activation finds the same batch"
+        ) from fault
+    if documents != [str(digest) for digest in body["documents"]]:
+        raise ValueError(
+            f"found other documents than those of the batch in {memory}; expected the same folder, unchanged; "
+            "choose another --out for another batch"
+        )
+    if (credential, level) != (body["credential"], body["level"]):
+        raise ValueError(
+            f"found a batch in {memory} with another --credential or --level ({credential}, {level}); expected those; "
+            "choose another --out for another batch"
+        )
+    return found
 
 
 def _apart(folder: Path, out: Path) -> None:

@@ -78,6 +78,29 @@ async def test_nothing_is_written_over_and_nothing_approved_that_would_be_refuse
     assert "(b.pdf)" in told
 
 
+async def test_another_batch_in_the_same_folder_is_told(tmp_path, capsys):
+    folder = folder_of(tmp_path / "in", "a.pdf")
+    out, key = tmp_path / "out", tmp_path / "key"
+    out.mkdir()
+    key.write_text("k")
+    digests = [str(one) for one in order_of(folder).digests]
+    kept = {"batch": "b", "activation": "a.b.c", "documents": digests, "credential": CREDENTIAL}
+    kept["level"] = BaselineLevel.B.value
+    other = str(Digest.of(b"another"))
+    for changed, said in (
+        ({"documents": [other]}, "other documents"),
+        ({"level": BaselineLevel.T.value}, "another --credential or --level"),
+        ({"activation": None, "documents": None}, "other documents"),
+        ([], "damaged"),
+    ):
+        (out / "batch.json").write_text(json.dumps(kept | changed if changed else changed))
+        assert await sign(folder, out, "http://127.0.0.1:1", key, CREDENTIAL, key, BaselineLevel.B) == USAGE
+        assert said in capsys.readouterr().err
+    (out / "batch.json").write_text(json.dumps(kept))
+    assert await sign(folder, out, "http://127.0.0.1:1", key, CREDENTIAL, key, BaselineLevel.B) == FAILED
+    assert "found no answer" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("damage", [[], {"place": "x"}, {"activation": 5}, {"signed": None}, {"path": 3}, {"size": []}])
 def test_a_proof_that_is_none_is_told_and_is_no_fault(tmp_path, capsys, damage):
     """A stranger checks what strangers sent."""
