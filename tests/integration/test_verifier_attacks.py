@@ -420,6 +420,16 @@ async def test_what_a_mending_viewer_would_show_is_never_green(forge, alice, tra
     assert "defined-again" in reasons(report)
 
 
+async def test_another_definition_in_an_object_stream_is_never_green(forge, alice):
+    """PDFium, mending, takes what any object stream holds."""
+    signed = forge.sign(two_readings.in_another_stream(), alice, timestamp="ok")
+    with pypdfium2.PdfDocument(signed + b"\n" * 30_000) as shown:
+        assert shown[0].get_textpage().get_text_range() == two_readings.SHOWN
+    report = await verdict(forge, signed)
+    assert report.verdict is not Verdict.PASSED
+    assert "defined-again" in reasons(report)
+
+
 async def test_an_end_far_from_its_startxref_is_a_change(forge, good):
     """The same within a permitted revision: white space between its startxref, the offset and %%EOF."""
     stored = with_store(good, forge.evidence())

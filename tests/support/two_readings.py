@@ -75,6 +75,26 @@ def _packed(out: bytearray, rows: dict[int, int], catalog: bytes) -> bytes:
     return bytes(out) + b"startxref\n%d\n%%%%EOF\n" % at
 
 
+def in_another_stream() -> bytes:
+    """The page tree stands in the file as it is in use, and otherwise in an object stream that no entry leads into."""
+    whole = made("a content stream")
+    end = whole.rindex(b"xref\n0 1")
+    out = bytearray(whole[:end])
+    rows = {22: out.rindex(b"12 0 obj")}
+    out[rows[22] : rows[22] + 2] = b"22"
+    body = b"10 0 <</Type/Pages/Kids[21 0 R]/Count 1>>"
+    for number, text in {
+        21: _document(20, SHOWN)[21],
+        50: b"<</Type/ObjStm/N 1/First 5/Length %d>>\nstream\n%b\nendstream" % (len(body), body),
+    }.items():
+        rows[number] = len(out)
+        out += b"%d 0 obj\n%b\nendobj\n" % (number, text)
+    at = len(out)
+    out += whole[end:].split(b"trailer")[0]
+    out += b"".join(b"%d 1\n%010d 00000 n\r\n" % pair for pair in sorted(rows.items()))
+    return bytes(out) + b"trailer\n<</Size 61/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % at
+
+
 UNSEEN = ("a content stream", "a content stream without an entry")
 """What a viewer shows only when it mends the file: a second definition, or one that no cross-reference names."""
 KINDS = ("in a hybrid's stream", "behind it", "named twice", "far from the end", "by another's index")

@@ -20,6 +20,8 @@ MOST_DEPTH = 60
 MOST_SIGNATURES = 100
 """More signatures than this are not judged."""
 MOST_TEXT = 200
+MOST_HEAD = 1_000
+"""Octets in which an object stream says what it is."""
 MOST_EVIDENCE = 1_000
 """More certificates, responses or lists than this in one store are not read."""
 
@@ -140,6 +142,12 @@ class Document:
             # Cross-reference streams need not list themselves.
             if (begins > in_use[number] and begins not in sections) or count > MOST_FOUND:
                 return number
+            if b"ObjStm" in self.data[begins : begins + MOST_HEAD]:
+                for inner in self.file.packed(self.file.place(number, self.latest), self.latest):
+                    if inner not in in_use:
+                        in_use[inner] = self._in_use(inner)
+                    if begins > in_use[inner]:
+                        return inner
         return None
 
     def _in_use(self, number: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -522,6 +523,12 @@ class File:
                 [(one, first + at) for one, at in zip(numbers[::2], numbers[1::2], strict=False) if at >= 0],
             )
         return self._packs[offset]
+
+    def packed(self, place: Place | None, revision: int) -> Iterator[int]:
+        """The numbers of the objects in the object stream at a place; nothing where there is none that can be read."""
+        if isinstance(place, int):
+            with suppress(Misformed):
+                yield from (number for number, _ in self._pack(place, None, revision)[1])
 
     def decoded(self, stream: Stream, revision: int) -> bytes:
         """The bytes of a stream behind its filters.
