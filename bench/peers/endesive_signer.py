@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 SEARCH = re.search
@@ -41,6 +42,8 @@ def main(folder: Path, tsa: str) -> None:
         try:
             if level == "B-LTA":
                 raise NotImplementedError("no PAdES document timestamps here")
+            if isinstance(key, ec.EllipticCurvePrivateKey):
+                raise NotImplementedError("it names RSA as the algorithm of an elliptic curve's signature")
             data = Path(source).read_bytes()
             until = time.monotonic() + float(warm)
             signed = sign(data, level)

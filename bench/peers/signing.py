@@ -95,7 +95,7 @@ TITLES = {
     "itext": "iText 9.3",
     "dss": "EU DSS 6.4",
     "libpdf": "@libpdf/core",
-    "signpdf": "@signpdf (no signing-certificate-v2)",
-    "documenso": "@documenso/pdf-sign (no signing-certificate-v2)",
-    "endesive": "endesive (no PAdES SubFilter)",
+    "signpdf": "@signpdf",
+    "documenso": "@documenso/pdf-sign",
+    "endesive": "endesive",
 }
