@@ -242,10 +242,7 @@ async def sign(
         )
     )
     await keys.ready(redemption.jti)
-    chain = der_chain(await vault.fetch(known.chain))
-    if not chain or Digest.of(chain[0]) != known.certificate:
-        raise _unbound("a chain that does not begin with the bound certificate")
-    check = await status.check(chain)
+    check = await status.check(bound_chain(known, await vault.fetch(known.chain)))
     check.decide()
     checked = await vault.keep(json.dumps(check.data(), sort_keys=True).encode())
     signed = await writer.sign(
@@ -307,19 +304,22 @@ def refuse(request: SigningRequested, fault: Refused) -> list[Fact]:
     ]
 
 
-def der_chain(pem: bytes) -> tuple[bytes, ...]:
-    """The certificates in PEM as DER, in their order (RFC 7468).
+def bound_chain(known: Credential, pem: bytes) -> tuple[bytes, ...]:
+    """The certificates in PEM (RFC 7468) as DER, in their order; the first is the one that was bound.
 
     Raises:
-        Refused: not PEM.
+        Refused: not PEM, or another certificate.
     """
     begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
     try:
-        return tuple(
+        chain = tuple(
             base64.b64decode(b"".join(part.split(end)[0].split()), validate=True) for part in pem.split(begin)[1:]
         )
     except ValueError as fault:
         raise _unbound("a certificate chain that is not PEM") from fault
+    if not chain or Digest.of(chain[0]) != known.certificate:
+        raise _unbound("a chain that does not begin with the bound certificate")
+    return chain
 
 
 def _unbound(found: str) -> Refused:

@@ -612,9 +612,9 @@ async def test_a_form_value_filled_anew_is_permitted_and_leaves_a_doubt(forge, a
     report = await verdict(forge, out.getvalue())
     (one,) = report.signatures
     assert (one.integrity, one.verdict) == (Integrity.INTACT, Verdict.UNDETERMINED)
-    assert [(change.what, change.detail, change.allowed) for change in one.changes] == [
-        ("form-value-replaced", "amount", True)
-    ]
+    # pyHanko notes the second at which it writes, which may be another one: metadata, which may change.
+    changes = [(change.what, change.detail, change.allowed) for change in one.changes if change.what != "metadata"]
+    assert changes == [("form-value-replaced", "amount", True)]
     assert "form-value-replaced" in reasons(report)
 
 

@@ -18,7 +18,7 @@ from services.runtime.outbox import new_id
 from services.signer.approval import approved, in_good_standing
 from services.signer.batch.model import PATIENCE, PAUSE, Batch, DocumentState, Item, Outcome, field_of, slot_of
 from services.signer.batch.ports import Ledger, Ledgers
-from services.signer.handlers import der_chain
+from services.signer.handlers import bound_chain
 from services.signer.model import Redemption, SigningOrder, artefact_name
 from services.signer.ports import Approvals, Credential, PadesWriter, StatusSource, Vault
 
@@ -192,7 +192,7 @@ class Press:
         if known is None:
             raise _unknown("credential", "one that is bound here")
         in_good_standing(known)
-        check = await self.status.check(der_chain(await self.vault.fetch(known.chain)))
+        check = await self.status.check(bound_chain(known, await self.vault.fetch(known.chain)))
         check.decide()
         pdf = await self.vault.fetch(item.digest)
         now = self.clock.now()

@@ -44,7 +44,7 @@ from services.signer.csc.model import (
     salt_of,
 )
 from services.signer.csc.ports import Books, Code, Waiting
-from services.signer.handlers import der_chain
+from services.signer.handlers import bound_chain
 from services.signer.model import Authorization, PreSignCheck, Redemption, SigningOrder
 from services.signer.ports import (
     Approvals,
@@ -226,7 +226,7 @@ class Server:
         auth_info: bool,
         named: bool = False,
     ) -> shapes.CredentialDescription:
-        chain = der_chain(await self.vault.fetch(known.chain))
+        chain = bound_chain(known, await self.vault.fetch(known.chain))
         leaf = x509.load_der_x509_certificate(chain[0])
         shown = {shapes.Certificates.NONE: 0, shapes.Certificates.SINGLE: 1}.get(which, len(chain))
         status = self._cert_status(known)
@@ -518,7 +518,7 @@ class Server:
         return authorization, places, check
 
     async def _checked(self, known: Credential) -> PreSignCheck:
-        chain = der_chain(await self.vault.fetch(known.chain))
+        chain = bound_chain(known, await self.vault.fetch(known.chain))
         check = await self.status.check(chain)
         check.decide()
         return check
