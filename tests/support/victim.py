@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import random
 import signal
@@ -42,6 +43,7 @@ class Victim:
             start_new_session=True,
         )
         process = self._process
+        atexit.register(_end, process)  # a test that fails must leave nothing running
 
         async def answers() -> bool:
             assert process.returncode is None, f"antin serve ended with {process.returncode}; see {self.log.name}"
@@ -85,6 +87,12 @@ class Victim:
             await asyncio.sleep(chance.uniform(0.2, 6.0))
             await self.kill()
             await self.start()
+
+
+def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @asynccontextmanager
