@@ -99,7 +99,7 @@ class SqlBook:
         return None if row is None else (_authorization(row), bool(row.sad_spent), row.sad_expires_at)
 
     async def by_id(self, authorization: str) -> Authorization | None:
-        """An approval, held for this write."""
+        """An approval, held in a write."""
         query = sa.select(authorizations).where(authorizations.c.id == authorization)
         row = (await self._tx.execute(query.with_for_update())).first()
         return None if row is None else _authorization(row)

@@ -505,9 +505,9 @@ class Server:
         """
         in_good_standing(known)
         now = self.clock.now()
-        async with self.books.write() as book:
+        async with self.books.read() as book:
             authorization, _, _ = _usable(await book.by_sad(sad, caller.client), known, now)
-            authorization.claim(digests, purpose, now)
+        authorization.claim(digests, purpose, now)
         await self.keys.ready(authorization.jti)
         check = await self._checked(known)
         now = self.clock.now()
@@ -567,7 +567,7 @@ class Server:
             Unavailable: somebody who is needed does not answer, or has not approved yet.
         """
         work = json.loads(waiting.request)
-        async with self.books.write() as book:
+        async with self.books.read() as book:
             authorization = await book.by_id(work["id"])
         if authorization is None or self.clock.now() >= authorization.expires_at:
             raise refused(

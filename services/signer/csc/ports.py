@@ -61,11 +61,11 @@ class Book(Protocol):
         ...
 
     async def by_sad(self, sad: str, client: str) -> tuple[Authorization, bool, datetime] | None:
-        """The approval behind a client's SAD, whether the SAD was used, until when it lives. Held for this write."""
+        """The approval behind a client's SAD, whether the SAD was used, until when it lives. Held in a write."""
         ...
 
     async def by_id(self, authorization: str) -> Authorization | None:
-        """An approval, held for this write."""
+        """An approval, held in a write."""
         ...
 
     async def spend(self, authorization: Authorization, places: tuple[int, ...]) -> None:
