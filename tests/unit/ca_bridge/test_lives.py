@@ -56,6 +56,8 @@ class Lives(RuleBasedStateMachine):
         self.told: dict[str, CertificateState] = {}
         self.ended: set[IdentityId] = set()
         self.locked: set[IdentityId] = set()
+        self.after: dict[Digest, set[IdentityId | None]] = {}
+        """Certificates confirmed when the authority had lifted a lock, though the bridge had not followed yet."""
         self.ids = 0
 
     @initialize()
@@ -201,7 +203,7 @@ class Lives(RuleBasedStateMachine):
     def nothing_of_the_locked_is_usable(self) -> None:
         """vietnam.md 3.5: locked holds everything of the person, also as representative."""
         for one in run(self._certificates()):
-            about = {one.identity, one.representative} & self.locked
+            about = ({one.identity, one.representative} & self.locked) - self.after.get(one.digest, set())
             assert not about or one.state is not CertificateState.GOOD
 
     @invariant()
@@ -265,6 +267,8 @@ class Lives(RuleBasedStateMachine):
                 self.ended.add(fact.identity)
             case IdentityLocked():
                 self.locked.add(fact.identity)
+                for holders in self.after.values():
+                    holders.discard(fact.identity)
             case IdentityUnlocked():
                 self.locked.discard(fact.identity)
 
@@ -276,6 +280,7 @@ class Lives(RuleBasedStateMachine):
                 case CertificateBound():
                     assert fact.certificate not in self.told
                     self.told[fact.certificate] = CertificateState.GOOD
+                    self.after[fact.certificate] = {fact.identity, fact.representative} & self.locked
                 case CertificateSuspended():
                     assert self.told[fact.certificate] is not CertificateState.REVOKED
                     self.told[fact.certificate] = CertificateState.SUSPENDED
