@@ -12,8 +12,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 _NUMBER = re.compile(rb"[0-9]{1,10}\Z")
-_PLAIN, _LINE = 24, 256
-"""Octets of an object's head that are looked at first, and where it is written oddly; more are in no honest file."""
+_LINE = 256
+"""Octets of an object's head that are looked at; more are in no honest file."""
+END_WITHIN = 1_024
+"""Octets in which readers look for a file's end (ISO 32000-1 annex H.3, note 18); some mend a file without it there."""
 
 
 def defined_again(data: bytes | mmap.mmap, values: Mapping[int, int]) -> int | None:
@@ -21,20 +23,8 @@ def defined_again(data: bytes | mmap.mmap, values: Mapping[int, int]) -> int | N
 
     `values` has the octet of each object's value or, where it lies in an object stream, of that stream's.
     """
-    at = min(values.values(), default=len(data))
-    names = {b"%d" % number for number in values}
-    find = data.find
-    while (at := find(b"obj", at)) >= 0:
-        if data[at - 3 : at] != b"end":
-            head = data[max(0, at - _PLAIN) : at].rsplit(None, 2)
-            odd = len(head) < 3 or not head[1].isdigit() or head[1][:1] == b"0"
-            if odd or head[1] in names:
-                head = data[max(0, at - _LINE) : at].replace(b"\0", b" ").rsplit(None, 2)
-                number = _NUMBER.search(head[-2]) if len(head) > 1 and head[-1].isdigit() else None
-                if number is not None and at >= values.get(int(number[0]), len(data)):
-                    return int(number[0])
-        at += 3
-    return None
+    later = (number for number, begins in definitions(data) if begins > values.get(number, begins))
+    return next(later, None)
 
 
 def definitions(data: bytes | mmap.mmap) -> Iterator[tuple[int, int]]:

@@ -10,12 +10,12 @@ import re
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
+from domain.definitions import END_WITHIN
+
 _SPACE = b" \t\r\n\x0c\x00"
 _HEX = b"0123456789abcdefABCDEF"
 _RAW_RANGE = re.compile(rb"/ByteRange[ \t\r\n\x0c\x00]*\[([0-9 \t\r\n\x0c\x00+-]{1,200})\]")
 _REVISION_END = re.compile(rb"startxref[ \t\r\n\x0c\x00]+(\d{1,12})[ \t\r\n\x0c\x00]+%%EOF")
-_END_WITHIN = 1_024
-"""Octets at the end of a file in which viewers look for the end (ISO 32000-1 annex H.3, note 18)."""
 _LINE_END_MARK = re.compile(rb"[\r\n][ \t\x0c\x00]{0,20}%%EOF")
 _HEADER = 1024
 """Offsets are counted from the header, which stands within the first so many bytes (ISO 32000-2 Annex C)."""
@@ -113,7 +113,7 @@ def tail_fault(data: bytes, end: int, listed: Iterable[int]) -> Fault | None:
     so is one that names a section of the signed part as its own.
     """
     rest = data[end:]
-    if rest and data.rfind(b"startxref", max(0, len(data) - _END_WITHIN)) < 0:
+    if rest and data.rfind(b"startxref", max(0, len(data) - END_WITHIN)) < 0:
         # White space alone: a viewer that finds no end mends the file and shows definitions that were never in use.
         return Fault("tail-far-end", {"bytes": str(len(rest))})
     if not rest.strip(_SPACE):

@@ -17,15 +17,12 @@ from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.misc import PdfDecodeLimitError, PdfError
 from pyhanko.pdf_utils.reader import PdfFileReader
 
-from domain.definitions import defined_again, definitions, overlap
+from domain.definitions import END_WITHIN, defined_again, definitions, overlap
 from events.errors import Refused
 from services.contracts.ports import Admitted, Limits, Sheet
 
 SMALLEST, LARGEST = 72.0, 14400.0
 """Sides of a page in points: an inch holds a stamp; more is beyond ISO 32000-1 Annex C.2."""
-
-TAIL = 1024
-"""Where the end marker must be found (ISO 32000-1 Annex H.3, note 18)."""
 
 _PDFIUM: Any = pypdfium2
 _NOTHING: Any = cast(Any, generic.DictionaryObject)({})
@@ -86,10 +83,10 @@ def _outside(pdf: bytes, limits: Limits) -> None:
         raise not_a_pdf()
     if begin > 0:
         raise _damaged(f"{begin} bytes before the header %PDF-")
-    end = pdf.rfind(b"%%EOF", max(0, len(pdf) - TAIL))
+    end = pdf.rfind(b"%%EOF", max(0, len(pdf) - END_WITHIN))
     if end < 0:
-        if re.fullmatch(rb"[\x00\t\n\x0c\r ]*", pdf[-TAIL:]) and pdf.rfind(b"%%EOF") >= 0:
-            raise _damaged(f"more than {TAIL} blank bytes after the end")
+        if re.fullmatch(rb"[\x00\t\n\x0c\r ]*", pdf[-END_WITHIN:]) and pdf.rfind(b"%%EOF") >= 0:
+            raise _damaged(f"more than {END_WITHIN} blank bytes after the end")
         raise _refused(
             "pdf-truncated",
             "a PDF without its end marker %%EOF",
@@ -98,8 +95,8 @@ def _outside(pdf: bytes, limits: Limits) -> None:
         )
     if pdf[end + 5 :].strip(_BLANK):
         raise _damaged("bytes after the end marker %%EOF")
-    if pdf.rfind(b"startxref", max(0, len(pdf) - TAIL)) < 0:
-        raise _damaged(f"no startxref within the last {TAIL} bytes")
+    if pdf.rfind(b"startxref", max(0, len(pdf) - END_WITHIN)) < 0:
+        raise _damaged(f"no startxref within the last {END_WITHIN} bytes")
 
 
 def _objects(reader: Any, pdf: bytes, limits: Limits) -> None:

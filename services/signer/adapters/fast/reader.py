@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from domain.definitions import definitions, overlap
+from domain.definitions import END_WITHIN, definitions, overlap
 from services.signer.adapters.fast.syntax import (
     Declined,
     Dictionary,
@@ -32,8 +32,6 @@ FEW = 8
 MOST_REMEMBERED = 256
 """Dictionaries that are not read twice; a file may have thousands of pages."""
 
-TAIL = 1_024
-"""Octets in which readers look for the end (ISO 32000-1 annex H.3, note 18); some mend a file where it is not there."""
 _TAIL = re.compile(rb"startxref[\x00\t\n\x0c\r ]+([0-9]{1,12})[\x00\t\n\x0c\r ]+%%EOF[\x00\t\n\x0c\r ]*\Z")
 _HEAD = re.compile(rb"[\x00\t\n\x0c\r ]*([0-9]{1,10})[\x00\t\n\x0c\r ]+([0-9]{1,5})[\x00\t\n\x0c\r ]+obj")
 _SUBSECTION = re.compile(rb"[\t\n\r ]*([0-9]{1,10}) ([0-9]{1,10})[ ]*(?:\r\n|\r|\n)")
@@ -187,7 +185,7 @@ class File:
         size = len(data)
         if data[:5] != b"%PDF-":
             raise Declined("no header at the first octet")
-        tail = _TAIL.match(data, data.rfind(b"startxref", max(0, size - TAIL)))
+        tail = _TAIL.match(data, data.rfind(b"startxref", max(0, size - END_WITHIN)))
         if tail is None:
             raise Declined("no startxref at the end")
         file = cls(data, size, int(tail[1]), _next=int(tail[1]))
