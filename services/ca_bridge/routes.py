@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +23,7 @@ from services.ca_bridge.ports import EventSource, Ledger
 from services.ca_bridge.settings import CaBridgeSettings
 from services.runtime.access import Public, Scope
 from services.runtime.database import Tx
+from services.runtime.json_reading import object_of
 from services.runtime.jwks import Jwks
 from services.runtime.outbox import new_id
 from services.runtime.process import Platform
@@ -410,12 +410,9 @@ def routes(desk: Desk) -> Sequence[Route]:
 
 def _document(raw: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError) as fault:
-        raise _unreadable("a body that is not JSON") from fault
-    if not isinstance(document, dict):
-        raise _unreadable("a body that is not an object")
-    return document
+        return object_of(raw)
+    except ValueError as fault:
+        raise _unreadable(f"a body that is {fault}") from fault
 
 
 def _canonical(document: dict[str, Any]) -> bytes:

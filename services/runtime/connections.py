@@ -7,7 +7,6 @@ third of it (docs/adr/0011-timestamps-over-connections-of-our-own.md). The octet
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -17,6 +16,8 @@ from typing import Any
 
 import httptools
 from yarl import URL
+
+from services.runtime.json_reading import value_of
 
 IDLE_MOST = 8
 """Idle connections kept for one origin."""
@@ -43,7 +44,7 @@ class Answer:
         Raises:
             ValueError: it is not JSON.
         """
-        return json.loads(self.body)
+        return value_of(self.body)
 
 
 class Stale(ConnectionError):

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from events.errors import Unavailable
 from services.runtime.clock import Clock
+from services.runtime.json_reading import object_of
 from services.runtime.outbound import Answer, Outbound
 
 
@@ -109,12 +110,9 @@ def members(body: bytes) -> dict[str, Any]:
         Unavailable: the hub has sent something else.
     """
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError) as fault:
-        raise nonsense("an answer that is not JSON") from fault
-    if not isinstance(found, dict):
-        raise nonsense("an answer that is no JSON object")
-    return found
+        return object_of(body)
+    except ValueError as fault:
+        raise nonsense(f"an answer that is {fault}") from fault
 
 
 def text(found: Mapping[str, Any], name: str, *, limit: int = 400) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 from typing import Any
 
 from joserfc import jws
@@ -13,6 +12,7 @@ from joserfc.jwk import KeySet
 
 from events.errors import Refused, Unavailable
 from services.runtime.clock import Clock
+from services.runtime.json_reading import object_of, value_of
 from services.runtime.outbound import Outbound
 
 _ALGORITHMS = ["ES256", "ES384", "PS256"]
@@ -81,7 +81,7 @@ class Jwks:
             if answer.status != 200:
                 raise ValueError(f"status {answer.status}")
             return KeySet.import_key_set(answer.json())
-        except (ValueError, KeyError, TypeError, RecursionError, JoseError) as fault:
+        except (ValueError, KeyError, TypeError, JoseError) as fault:
             raise Unavailable(
                 "authority-keys-unavailable",
                 found="no usable key set at the authority's address",
@@ -99,8 +99,8 @@ class KeysAtHand:
 
     def __init__(self, document: bytes) -> None:
         try:
-            self._keys = KeySet.import_key_set(json.loads(document))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, JoseError) as fault:
+            self._keys = KeySet.import_key_set(value_of(document))
+        except (ValueError, KeyError, TypeError, AttributeError, JoseError) as fault:
             raise ValueError("found no JWK Set; expected the authority's published keys (RFC 7517), as JSON") from fault
 
     def claims(self, token: str, *, typ: str) -> dict[str, Any]:
@@ -124,20 +124,17 @@ def _payload(token: str, keys: KeySet) -> bytes:
 
 def _claims(payload: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(payload)
-    except (ValueError, RecursionError) as fault:
-        raise _refused("claims that are not JSON") from fault
-    if not isinstance(found, dict):
-        raise _refused("claims that are not an object")
-    return found
+        return object_of(payload)
+    except ValueError as fault:
+        raise _refused(f"claims that are {fault}") from fault
 
 
 def _kid(token: str, typ: str) -> str:
     try:
         head = token.split(".", 1)[0]
-        header = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+        header = value_of(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
         kid, found = header["kid"], header.get("typ")
-    except (ValueError, KeyError, TypeError, RecursionError) as fault:
+    except (ValueError, KeyError, TypeError) as fault:
         raise _refused("no readable JWS header with a kid") from fault
     if found != typ or not isinstance(kid, str):
         raise _refused("a token of another type")

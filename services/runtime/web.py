@@ -21,6 +21,7 @@ from events.errors import AntinError, Malformed, Refused, Unavailable
 from services.runtime.access import Access, Caller, Keyring
 from services.runtime.clock import Clock
 from services.runtime.database import Database, Tx
+from services.runtime.json_reading import value_of
 from services.runtime.outbox import new_id
 from services.runtime.tables import idempotency
 
@@ -365,8 +366,8 @@ def _expect_type(request: web.Request, media: Sequence[str]) -> None:
 
 def _json(model: type[BaseModel], raw: bytes) -> BaseModel:
     try:
-        values = json.loads(raw)
-    except (ValueError, RecursionError) as fault:
+        values = value_of(raw)
+    except ValueError as fault:
         raise _bad("not-json", "a body that is not JSON", "a JSON object") from fault
     return _model(model, values, "the body")
 

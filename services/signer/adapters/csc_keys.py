@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ from pydantic import SecretStr
 
 from events.errors import Refused, Unavailable
 from services.runtime.clock import Clock
+from services.runtime.json_reading import object_of
 from services.runtime.outbound import Answer as Reply
 from services.runtime.outbound import Outbound
 from services.signer.adapters import requests
@@ -331,12 +331,9 @@ def _fault(reply: Reply) -> Answer:
 
 def _json(reply: Reply) -> dict[str, Any]:
     try:
-        found = json.loads(reply.body)
-    except (ValueError, RecursionError) as fault:
-        raise _nonsense("an answer that is not JSON") from fault
-    if not isinstance(found, dict):
-        raise _nonsense("an answer that is no JSON object")
-    return found
+        return object_of(reply.body)
+    except ValueError as fault:
+        raise _nonsense(f"an answer that is {fault}") from fault
 
 
 def _texts(found: Mapping[str, Any], name: str) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from events.errors import Refused, Unavailable
 from services.runtime.clock import Clock
 from services.runtime.hub import Hub, NotLoggedIn, members, nonsense, text
+from services.runtime.json_reading import object_of
 from services.signer.adapters.remote_keys import LIFE, Answer, NotAsked, Operation, RemoteKey, State
 from services.signer.model import SigningAlgorithm
 
@@ -110,8 +111,8 @@ class HubProvider:
                 status=401,
             )
         try:
-            said = members(body)
-        except Unavailable as fault:
+            said = object_of(body)
+        except ValueError as fault:
             raise Refused(
                 "webhook-unreadable",
                 found="a webhook that is no JSON object",
