@@ -41,7 +41,7 @@ from services.signer.adapters.status import OnlineStatus
 from services.signer.adapters.tsa import OrderedAuthorities, Rfc3161Authority
 from services.signer.batch.handlers import Press, pressing
 from services.signer.batch.routes import routes as batch_routes
-from services.signer.csc.handlers import Server, answering
+from services.signer.csc.handlers import server as csc_server
 from services.signer.csc.routes import routes as csc_routes
 from services.signer.ports import Credential, KeyStore, PadesWriter, Permits, StatusSource
 from services.signer.routes import routes
@@ -209,7 +209,8 @@ def build(
     writer = EitherWriter(vault, authority, status)
     bounded = BoundedWriter(vault, authority, status)
     signing = Signing(platform, permits, vault, status, writer, settings.least_auth_level)
-    server = Server(
+    owner = new_id()
+    server = csc_server(
         clients={client.id: client for client in settings.csc_clients},
         books=SqlBooks(platform.database),
         approvals=permits,
@@ -219,7 +220,7 @@ def build(
         authority=authority,
         vault=platform.blobs,
         clock=platform.clock,
-        owner=new_id(),
+        owner=owner,
     )
     press = Press(
         ledgers=SqlLedgers(platform.database),
@@ -228,7 +229,7 @@ def build(
         writer=bounded,
         vault=platform.blobs,
         clock=platform.clock,
-        owner=server.owner,
+        owner=owner,
     )
 
     async def find(credential: CredentialId) -> Credential | None:
@@ -249,6 +250,6 @@ def build(
         schemas=(store.schema,),
         routes=[*routes(vault, find), *kept.routes, *csc_routes(server), *batch_routes(press)],
         subscribers=(Subscriber(NAME, reactions, {SigningRequested: signing}),),
-        loops={"signer.csc": answering(server), "signer.batch": pressing(press)},
+        loops={"signer.csc": server.answers.run, "signer.batch": pressing(press)},
         resources=kept.closing,
     )

@@ -43,7 +43,7 @@ from domain.activation import hashes_txn
 from domain.merkle import Tree
 from events.binding import CertificateBound, CertificateSuspended
 from events.values import CertificateProfile, Code, Digest, KeyAlgorithm
-from services.signer.csc import handlers
+from services.signer.csc import authorization
 from services.signer.csc.model import SHA256, Client
 from services.verifier.engine import examine
 
@@ -290,7 +290,7 @@ async def test_a_sad_whose_time_is_over_is_not_extended(world, tmp_path, monkeyp
         bound = await caller.at.bind()
         await known(caller, bound)
         with monkeypatch.context() as short:
-            short.setattr(handlers, "SAD_LIFE", timedelta(0))
+            short.setattr(authorization, "SAD_LIFE", timedelta(0))
             sad = (await caller.sad(bound, [Digest.of(b"one")]))["SAD"]
         extend = {"credentialID": bound.credential, "SAD": sad}
         found = await caller.post("credentials/extendTransaction", extend, status=400)

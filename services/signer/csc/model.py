@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -186,3 +187,13 @@ def error_of(fault: AntinError) -> tuple[int, str, str]:
 def refused(code: str, found: str, expected: str, *, remedy: str = "correct the request", status: int = 400) -> Refused:
     """A refusal of this API."""
     return Refused(code, found=found, expected=expected, remedy=remedy, status=status)
+
+
+def sad_unknown() -> Refused:
+    """The refusal of a SAD that is not this client's, or not this credential's."""
+    return refused("invalid-sad", "an unknown SAD", "one given to this client for this credential")
+
+
+def new_secret() -> str:
+    """A token, code or SAD: 256 random bits."""
+    return secrets.token_urlsafe(32)

@@ -16,6 +16,7 @@ from events.errors import AntinError, Refused
 from services.runtime.access import Public
 from services.runtime.web import Call, Fault, Reply, Route
 from services.signer.csc import shapes
+from services.signer.csc.credentials import description
 from services.signer.csc.handlers import Server
 from services.signer.csc.model import AccessToken, digests_of, error_of, refused
 
@@ -43,29 +44,30 @@ def _routes(server: Server, version: str, *, internal: bool) -> list[Route]:
     )
 
     async def info(call: Call) -> Any:
-        return server.info(f"{_origin(call)}{base}")
+        return description(f"{_origin(call)}{base}")
 
     async def listed(call: Call) -> Any:
-        return await server.credentials(await _caller(call), call.body)
+        await _caller(call)
+        return await server.credentials.listed(call.body)
 
     async def described(call: Call) -> Any:
         await _caller(call)
-        return await server.credential_info(call.body)
+        return await server.credentials.described(call.body)
 
     async def authorized(call: Call) -> Any:
-        return await server.authorize(await _caller(call), call.body)
+        return await server.authorizations.authorize(await _caller(call), call.body)
 
     async def extended(call: Call) -> Any:
-        return await server.extend(await _caller(call), call.body)
+        return await server.authorizations.extend(await _caller(call), call.body)
 
     async def signed_hash(call: Call) -> Any:
-        return await server.sign_hash(await _caller(call), call.body, _bearer(call))
+        return await server.signatures.sign_hash(await _caller(call), call.body, _bearer(call))
 
     async def signed_doc(call: Call) -> Any:
-        return await server.sign_doc(await _caller(call), call.body, _bearer(call))
+        return await server.signatures.sign_doc(await _caller(call), call.body, _bearer(call))
 
     async def polled(call: Call) -> Any:
-        answer = await server.poll(await _caller(call), call.body)
+        answer = await server.answers.poll(await _caller(call), call.body)
         if answer is None:
             return Reply({}, 202, headers={"Retry-After": "1"})
         status = int(json.loads(answer).pop("status", 200))
@@ -73,14 +75,14 @@ def _routes(server: Server, version: str, *, internal: bool) -> list[Route]:
 
     async def timestamped(call: Call) -> Any:
         await _caller(call)
-        return await server.timestamp(call.body)
+        return await server.signatures.timestamp(call.body)
 
     async def token(call: Call) -> Any:
-        answer = await server.token(_form(call), _basic(call))
+        answer = await server.tokens.token(_form(call), _basic(call))
         return Reply(answer, headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
 
     async def _caller(call: Call) -> AccessToken:
-        return await server.caller(call.headers.get("Authorization"))
+        return await server.tokens.caller(call.headers.get("Authorization"))
 
     async def ask(call: Call) -> Reply:
         return await _page(call.query, None, 200)
@@ -95,18 +97,18 @@ def _routes(server: Server, version: str, *, internal: bool) -> list[Route]:
             raise refused(
                 "oauth-invalid-request", "a form that is not the page's", "the page as it was sent"
             ) from fault
-        client = server.client_of(asked)
+        client = server.authorizations.client_of(asked)
         if declined:
             return _back(asked, {"error": "access_denied"})
         try:
-            code = await server.approve_by_page(client, asked, activation)
+            code = await server.authorizations.by_page(client, asked, activation)
         except Refused as fault:
             return await _page(asked, fault, 422)
         return _back(asked, {"code": code})
 
     async def _page(asked: shapes.AuthorizeQuery, fault: Refused | None, status: int) -> Reply:
-        client = server.client_of(asked)
-        known = await server.holder_of(asked.credentialID)
+        client = server.authorizations.client_of(asked)
+        known = await server.credentials.find(asked.credentialID)
         digests = digests_of(asked.hashes.split(","), asked.hashAlgorithmOID)
         lang = asked.lang or "vi"
         plain = asked.model_dump(exclude_none=True, exclude={"lang"}, mode="json")
