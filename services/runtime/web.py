@@ -52,6 +52,10 @@ class Call:
     names: Mapping[str, str] = field(default_factory=dict)
     """The file names that a form's parts were sent under, as they were sent."""
     prepared: Any = None
+    peer: str = ""
+    """The address at the other end of the connection, perhaps a proxy's (services.runtime.door.client)."""
+    forwarded: Sequence[str] = ()
+    """The X-Forwarded-For lines as they were sent; anybody may write them."""
     _tx: Tx | None = None
 
     @property
@@ -206,8 +210,7 @@ class Api:
         if route.show is not None:
             request[_SHOW] = route.show
         if route.door is not None:
-            forwarded = request.headers.getall("X-Forwarded-For", [])
-            async with route.door.enter(request.remote or "", forwarded):
+            async with route.door.enter(request.remote or "", _forwarded(request)):
                 return _response(await route.handler(await _patiently(route, request, caller)))
         call = await _read(route, request, caller)
         if not route.writes:
@@ -248,6 +251,10 @@ class Api:
                     )
                 )
         return response
+
+
+def _forwarded(request: web.Request) -> Sequence[str]:
+    return request.headers.getall("X-Forwarded-For", [])
 
 
 def _known(scope: str, key: str) -> sa.Select[Any]:
@@ -292,7 +299,13 @@ async def _patiently(route: Route, request: web.Request, caller: Caller) -> Call
 
 
 async def _read(route: Route, request: web.Request, caller: Caller) -> Call:
-    call = Call(caller, dict(request.match_info), headers=request.headers)
+    call = Call(
+        caller,
+        dict(request.match_info),
+        headers=request.headers,
+        peer=request.remote or "",
+        forwarded=_forwarded(request),
+    )
     if route.query is not None:
         call.query = _model(route.query, dict(request.query), "the query")
     elif request.query:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -25,6 +26,7 @@ class SignerSettings(Settings):
     `tsa`: RFC 3161 timestamp authorities. `authority`: the e-identity authority's issuer URL, as in `iss`;
     `authority_jwks`: where its keys are, by default below the issuer.
     `csc_clients`: systems that may use the CSC API, a JSON list of `{"id", "name", "secret_sha256", "redirect_uris"}`.
+    `trusted_proxies`: networks of your own proxies, as a JSON list; only what they say in X-Forwarded-For is believed.
     """
 
     keys: Annotated[Literal["file", "pkcs11", "csc", "hub"], Field(description="where private keys are kept")] = "file"
@@ -62,6 +64,7 @@ class SignerSettings(Settings):
     authority_jwks: str | None = None
     audience: str = "antin"
     csc_clients: tuple[Client, ...] = ()
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     least_auth_level: Annotated[int, Field(ge=1, le=4)] = 2
     tsa_timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
     tsa_skew: Annotated[float, Field(gt=0, le=600)] = 60.0

@@ -248,7 +248,12 @@ def build(
     return Service(
         NAME,
         schemas=(store.schema,),
-        routes=[*routes(vault, find), *kept.routes, *csc_routes(server), *batch_routes(press)],
+        routes=[
+            *routes(vault, find),
+            *kept.routes,
+            *csc_routes(server, settings.trusted_proxies),
+            *batch_routes(press),
+        ],
         subscribers=(Subscriber(NAME, reactions, {SigningRequested: signing}),),
         loops={"signer.csc": server.answers.run, "signer.batch": pressing(press)},
         resources=kept.closing,

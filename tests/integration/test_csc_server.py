@@ -44,6 +44,7 @@ from domain.merkle import Tree
 from events.binding import CertificateBound, CertificateSuspended
 from events.values import CertificateProfile, Code, Digest, KeyAlgorithm
 from services.signer.csc import authorization
+from services.signer.csc.guesses import OF_ADDRESS, OF_CLIENT
 from services.signer.csc.model import SHA256, Client
 from services.verifier.engine import examine
 
@@ -126,8 +127,8 @@ def sign_hash(bound: CertificateBound, sad: str, digests: list[Digest], **more: 
 
 
 @asynccontextmanager
-async def calling(world, tmp_path, *, login: bool = True):
-    async with house(world, tmp_path, csc_clients=(CLIENT, APP)) as at, aiohttp.ClientSession() as session:
+async def calling(world, tmp_path, *, login: bool = True, **settings: Any):
+    async with house(world, tmp_path, csc_clients=(CLIENT, APP), **settings) as at, aiohttp.ClientSession() as session:
         caller = Caller(at, session)
         if login:
             await caller.login()
@@ -168,6 +169,64 @@ async def test_without_a_living_token_nothing_is_told(world, tmp_path):
         assert (await caller.form("oauth2/token", wrong, 401))["error"] == "invalid_client"
         public = {"grant_type": "client_credentials", "client_id": APP.id, "client_secret": ""}
         assert (await caller.form("oauth2/token", public, 401))["error"] == "invalid_client"
+
+
+async def told(caller: Caller, fields: dict[str, str], address: str) -> tuple[int, Any, str | None]:
+    """What `oauth2/token` says to somebody behind our proxy: status, body, Retry-After."""
+    url, headers = f"{caller.at.url}/csc/v2/oauth2/token", {"X-Forwarded-For": address}
+    async with caller.session.post(url, data=fields, headers=headers) as answer:
+        return answer.status, await answer.json(), answer.headers.get("Retry-After")
+
+
+@pytest.mark.parametrize("name", [CLIENT.id, APP.id, "nobody"])
+async def test_guesses_at_a_secret_are_bounded_whoever_is_guessed_at(world, tmp_path, capsys, name):
+    """RFC 6749 clause 2.3.1: the endpoint MUST be protected against brute force attacks."""
+    async with calling(world, tmp_path, login=False, trusted_proxies=("127.0.0.0/8",)) as caller:
+        guess = {"grant_type": "client_credentials", "client_id": name, "client_secret": "Tr0ub4dor"}
+        for _ in range(OF_ADDRESS):
+            status, body, _ = await told(caller, guess, "192.0.2.1")
+            assert (status, body["error"]) == (401, "invalid_client")
+        status, body, wait = await told(caller, guess, "192.0.2.1")
+        assert (status, body["error"]) == (429, "temporarily_unavailable")
+        assert body["error_description"] == (
+            "Found too many wrong client secrets, codes or code verifiers; expected at most 10 of one address and 100 "
+            "at one client in 0:10:00; wait as long as Retry-After says."
+        )
+        assert 0 < int(wait or 0) <= 600
+        right = {"grant_type": "client_credentials", "client_id": CLIENT.id, "client_secret": SECRET}
+        assert (await told(caller, right, "192.0.2.1"))[0] == 429
+        assert (await told(caller, right, "192.0.2.2"))[0] == 200
+        # Behind our proxy nobody passes for another by writing the header himself.
+        assert (await told(caller, guess, "203.0.113.9, 192.0.2.1"))[0] == 429
+    out = "".join(capsys.readouterr())
+    assert "csc-wrong-secret" in out
+    assert "Tr0ub4dor" not in out
+    assert SECRET not in out
+
+
+@pytest.mark.parametrize("name", [CLIENT.id, APP.id])
+async def test_guesses_at_codes_are_bounded(world, tmp_path, name):
+    async with calling(world, tmp_path, login=False, trusted_proxies=("127.0.0.0/8",)) as caller:
+        guess = {"grant_type": "authorization_code", "client_id": name, "code": "x", "code_verifier": "y" * 43}
+        if name == CLIENT.id:
+            guess["client_secret"] = SECRET
+        bound = OF_CLIENT if name == CLIENT.id else OF_ADDRESS
+        for _ in range(bound):
+            status, body, _ = await told(caller, guess, "192.0.2.1")
+            assert (status, body["error"]) == (400, "invalid_grant")
+        status, _, wait = await told(caller, guess, "192.0.2.1")
+        assert status == 429
+        assert 0 < int(wait or 0) <= 600
+        # A portal whose users send wrong codes still logs in.
+        right = {"grant_type": "client_credentials", "client_id": CLIENT.id, "client_secret": SECRET}
+        assert (await told(caller, right, "192.0.2.1"))[0] == (200 if name == CLIENT.id else 429)
+
+
+async def test_without_a_proxy_of_ours_nobody_says_where_he_calls_from(world, tmp_path):
+    async with calling(world, tmp_path, login=False) as caller:
+        guess = {"grant_type": "client_credentials", "client_id": CLIENT.id, "client_secret": "guess"}
+        answers = [(await told(caller, guess, f"192.0.2.{number}"))[0] for number in range(OF_ADDRESS + 1)]
+        assert answers == [401] * OF_ADDRESS + [429]
 
 
 async def test_a_stranger_keeps_nobody_from_writing(world, tmp_path):

@@ -10,6 +10,7 @@ from services.runtime.clock import Clock
 from services.signer.csc.answers import Answers
 from services.signer.csc.authorization import Authorizations
 from services.signer.csc.credentials import Credentials
+from services.signer.csc.guesses import Guesses
 from services.signer.csc.model import Client
 from services.signer.csc.ports import Books
 from services.signer.csc.signing import Signatures
@@ -45,7 +46,7 @@ def server(
     credentials = Credentials(books, vault, clock)
     signatures = Signatures(credentials, books, keys, status, writer, authority, vault, clock, asyncio.Event())
     return Server(
-        Tokens(clients, books, clock),
+        Tokens(clients, books, clock, Guesses(clock)),
         credentials,
         Authorizations(clients, credentials, books, approvals, clock),
         signatures,

@@ -70,11 +70,10 @@ class Client(BaseModel):
     secret_sha256: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None
     redirect_uris: tuple[str, ...] = ()
 
-    def knows(self, secret: str | None) -> bool:
-        """Whether this is its secret; a client without one can only use the authorization code with PKCE."""
-        if self.secret_sha256 is None or secret is None:
-            return False
-        return hmac.compare_digest(self.secret_sha256, hashlib.sha256(secret.encode()).hexdigest())
+    @property
+    def is_app(self) -> bool:
+        """Whether it has no secret: a public client (RFC 6749 clause 2.1), which uses the code with PKCE alone."""
+        return self.secret_sha256 is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +83,13 @@ class AccessToken:
     client: str
     authorization: str | None
     expires_at: datetime
+
+
+def secret_fits(client: Client | None, secret: str | None) -> bool:
+    """Whether this is the client's secret. It takes as long for a client that does not exist."""
+    kept = client.secret_sha256 if client is not None else None
+    found = hashlib.sha256((secret or "").encode("utf-8", "surrogateescape")).hexdigest()
+    return hmac.compare_digest(kept or "0" * 64, found) and kept is not None and secret is not None
 
 
 def digests_of(hashes: Sequence[str], algorithm: str | None) -> tuple[Digest, ...]:
@@ -168,7 +174,13 @@ def challenge_fits(challenge: str, verifier: str) -> bool:
     return hmac.compare_digest(made, challenge.encode("ascii", "replace"))
 
 
-_ERRORS = {401: "invalid_token", 403: "access_denied", 413: "invalid_request", 415: "invalid_request"}
+_ERRORS = {
+    401: "invalid_token",
+    403: "access_denied",
+    413: "invalid_request",
+    415: "invalid_request",
+    429: "temporarily_unavailable",
+}
 
 
 def error_of(fault: AntinError) -> tuple[int, str, str]:

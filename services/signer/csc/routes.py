@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -13,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ValidationError
 
 from events.errors import AntinError, Refused
+from services.runtime import door
 from services.runtime.access import Public
 from services.runtime.web import Call, Fault, Reply, Route
 from services.signer.csc import shapes
@@ -32,12 +34,15 @@ PAGE_CSP = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none
 Operation = Callable[[Call], Awaitable[Any]]
 
 
-def routes(server: Server) -> list[Route]:
-    """Every operation under /csc/v2 and, for clients of the first version, under /csc/v1."""
-    return [*_routes(server, "v2", internal=False), *_routes(server, "v1", internal=True)]
+def routes(server: Server, proxies: Sequence[door.Network] = ()) -> list[Route]:
+    """Every operation under /csc/v2 and, for clients of the first version, under /csc/v1.
+
+    `proxies`: networks of our own proxies; only what they say in X-Forwarded-For is believed.
+    """
+    return [*_routes(server, "v2", proxies, internal=False), *_routes(server, "v1", proxies, internal=True)]
 
 
-def _routes(server: Server, version: str, *, internal: bool) -> list[Route]:
+def _routes(server: Server, version: str, proxies: Sequence[door.Network], *, internal: bool) -> list[Route]:
     base = f"/csc/{version}"
     pages = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -78,7 +83,8 @@ def _routes(server: Server, version: str, *, internal: bool) -> list[Route]:
         return await server.signatures.timestamp(call.body)
 
     async def token(call: Call) -> Any:
-        answer = await server.tokens.token(_form(call), _basic(call))
+        address = door.client(call.peer, call.forwarded, proxies)
+        answer = await server.tokens.token(_form(call), _basic(call), address)
         return Reply(answer, headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
 
     async def _caller(call: Call) -> AccessToken:
@@ -239,8 +245,8 @@ def _told(operation: Operation) -> Callable[[Call], Awaitable[Reply]]:
         except AntinError as fault:
             status, error, told = error_of(fault)
             headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-            if status == 503:
-                headers = {"Retry-After": "2"}
+            if status in (429, 503):
+                headers = {"Retry-After": str(ceil(getattr(fault, "retry_after", None) or 2))}
             return Reply(shapes.Fault(error=error, error_description=told), status, headers=headers)
         return found if isinstance(found, Reply) else Reply(found)
 

@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import structlog
+
 from events.errors import Refused
 from services.runtime.clock import Clock
 from services.signer.csc import shapes
-from services.signer.csc.model import SAD_LIFE, TOKEN_LIFE, AccessToken, Client, challenge_fits, new_secret, refused
+from services.signer.csc.guesses import Guesses, Tries
+from services.signer.csc.model import (
+    SAD_LIFE,
+    TOKEN_LIFE,
+    AccessToken,
+    Client,
+    challenge_fits,
+    new_secret,
+    refused,
+    secret_fits,
+)
 from services.signer.csc.ports import Books
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -19,6 +33,7 @@ class Tokens:
     clients: Mapping[str, Client]
     books: Books
     clock: Clock
+    guesses: Guesses
 
     async def caller(self, authorization: str | None) -> AccessToken:
         """The token of a call.
@@ -41,35 +56,49 @@ class Tokens:
             )
         return found
 
-    async def token(self, form: Mapping[str, str], basic: tuple[str, str] | None) -> shapes.TokenAnswer:
+    async def token(self, form: Mapping[str, str], basic: tuple[str, str] | None, address: str) -> shapes.TokenAnswer:
         """`oauth2/token`: client credentials for the service scope, authorization code for the credential scope.
 
+        `address`: who calls, as `services.runtime.door.client` has it.
+
         Raises:
-            Refused: unknown client, wrong secret, code or verifier.
+            Refused: unknown client, wrong secret, code or verifier; 429 after too many of them.
         """
         name, secret = basic or (form.get("client_id", ""), form.get("client_secret"))
-        client = self.clients.get(name)
         grant = form.get("grant_type")
-        if grant == "client_credentials":
-            if client is None or not client.knows(secret):
-                raise _client_unknown()
-            token = new_secret()
-            async with self.books.write() as book:
-                await book.sweep(self.clock.now())
-                await book.grant(token, client.id, None, self.clock.now() + TOKEN_LIFE)
-            return shapes.TokenAnswer(
-                access_token=token,
-                token_type="Bearer",  # noqa: S106
-                expires_in=int(TOKEN_LIFE.total_seconds()),
+        if grant not in ("client_credentials", "authorization_code"):
+            raise refused(
+                "oauth-unsupported-grant-type", "another grant_type", "client_credentials or authorization_code"
             )
+        client = self.clients.get(name)
+        if grant == "authorization_code" and client is not None and client.is_app:
+            self.guesses.of_address(address).admit()
+            return await self._redeem_code(client, form, self.guesses.at_code(name, address))
+        tries = self.guesses.at_secret(name, address)
+        tries.admit()
+        if not secret_fits(client, secret) or client is None:
+            tries.wrong()
+            log.warning("csc-wrong-secret", client=client.id if client is not None else None)
+            raise _client_unknown()
+        self.guesses.proven(name, address)
         if grant == "authorization_code":
-            if client is None or (client.secret_sha256 is not None and not client.knows(secret)):
-                raise _client_unknown()
-            return await self._redeem_code(client, form)
-        raise refused("oauth-unsupported-grant-type", "another grant_type", "client_credentials or authorization_code")
+            return await self._redeem_code(client, form, self.guesses.at_code(name, None))
+        token = new_secret()
+        async with self.books.write() as book:
+            await book.sweep(self.clock.now())
+            await book.grant(token, client.id, None, self.clock.now() + TOKEN_LIFE)
+        return shapes.TokenAnswer(
+            access_token=token,
+            token_type="Bearer",  # noqa: S106
+            expires_in=int(TOKEN_LIFE.total_seconds()),
+        )
 
-    async def _redeem_code(self, client: Client, form: Mapping[str, str]) -> shapes.TokenAnswer:
-        """The access token of the credential scope is the SAD (CSC API v2.0 clause 8.4.4)."""
+    async def _redeem_code(self, client: Client, form: Mapping[str, str], tries: Tries) -> shapes.TokenAnswer:
+        """The access token of the credential scope is the SAD (CSC API v2.0 clause 8.4.4).
+
+        After too many wrong codes a right one is still taken: it is 256 random bits that live for a minute and for one
+        try, so nobody has guessed it, and who sends wrong ones must not keep the holders of right ones out.
+        """
         now = self.clock.now()
         async with self.books.write() as book:
             code = await book.take_code(form.get("code", ""), now)
@@ -80,6 +109,9 @@ class Tokens:
             and challenge_fits(code.challenge, form.get("code_verifier", ""))
         )
         if code is None or not fits:
+            tries.admit()
+            tries.wrong()
+            log.warning("csc-wrong-code", client=client.id)
             raise refused(
                 "oauth-invalid-grant",
                 "a code that is unknown, over or used, or another redirect_uri or code_verifier",
