@@ -413,7 +413,10 @@ def _ess(value: bytes, default: str) -> tuple[str, bytes]:
 def _named(certificates: bytes, method: str, named: bytes) -> tuple[x509.Certificate, list[x509.Certificate]]:
     """The certificate that the token itself names by its digest, and all it carries."""
     carried = [certificates[one[1] : one[3]] for one in der.within(certificates, 0, len(certificates))]
-    loaded = [x509.load_der_x509_certificate(one) for one in carried if one[0] == der.SEQUENCE]
+    try:
+        loaded = [x509.load_der_x509_certificate(one) for one in carried if one[0] == der.SEQUENCE]
+    except x509.InvalidVersion as fault:  # no ValueError either
+        raise ValueError("a certificate of a version that does not exist") from fault
     for certificate in loaded:
         try:
             certificate.extensions  # noqa: B018 - read now; a duplicate among them is no ValueError

@@ -65,6 +65,14 @@ def test_a_changed_octet_changes_nothing_relied_on_or_gives_no_token(answered, d
     assert (token.time, token.path) == (answered.good.time, answered.good.path)
 
 
+def test_a_certificate_of_a_version_that_does_not_exist_is_a_malformed_answer(answered):
+    """RFC 5280 clause 4.1.2.1: v1, v2 or v3."""
+    version = b"\xa0\x03\x02\x01"
+    assert version + b"\x02" in answered.body
+    with pytest.raises(Unavailable, match="timestamp-malformed"):
+        answered.check(answered.body.replace(version + b"\x02", version + b"\x07"))
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200))
 def test_garbage_is_an_answer_that_says_so(answered, body):
