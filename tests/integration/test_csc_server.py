@@ -159,6 +159,28 @@ async def test_info_names_every_method_it_has_and_no_other(world, tmp_path):
         assert served == set(found["methods"])
 
 
+@pytest.mark.parametrize("version", ["v1", "v2"])
+async def test_what_the_oauth_server_says_of_itself_stands_where_its_issuer_is(world, tmp_path, version):
+    """RFC 8414 clauses 2, 3.1 and 3.3: `issuer` is what the address was made of; RFC 9207 clause 3 announces `iss`."""
+    async with calling(world, tmp_path, login=False) as caller:
+        https = {"X-Forwarded-Proto": "https"}
+        for headers in ({}, https):
+            async with caller.session.post(f"{caller.at.url}/csc/{version}/info", json={}, headers=headers) as answer:
+                info = await answer.json()
+            assert "oauth2Issuer" not in info  # clients refuse both at once
+            issuer = urlsplit(info["oauth2"])
+            place = f"{caller.at.url}/.well-known/oauth-authorization-server{issuer.path}"
+            async with caller.session.get(place, headers=headers) as answer:
+                assert (answer.status, answer.content_type) == (200, "application/json")
+                found = await answer.json()
+            assert found["issuer"] == info["oauth2"]
+            assert issuer.scheme == ("https" if headers else "http")
+            assert found["token_endpoint"] == info["oauth2"] + "/oauth2/token"
+            assert found["authorization_endpoint"] == info["oauth2"] + "/oauth2/authorize"
+            assert found["authorization_response_iss_parameter_supported"] is True
+            assert found["code_challenge_methods_supported"] == ["S256"]
+
+
 async def test_without_a_living_token_nothing_is_told(world, tmp_path):
     async with calling(world, tmp_path, login=False) as caller:
         for path in ("credentials/list", "signatures/timestamp", "credentials/info"):
@@ -597,10 +619,13 @@ async def test_the_authorization_code_with_pkce_is_the_holders_approval(world, t
         wrong = await caller.form("oauth2/authorize", asked | {"activation": "x.y.z"}, 422)
         assert 'role="alert"' in await wrong.text()
         declined = await caller.form("oauth2/authorize", asked | {"decision": "decline", "activation": ""}, 302)
-        assert "error=access_denied" in declined.headers["Location"]
+        issuer = f"{caller.at.url}/csc/v2"
+        answer = parse_qs(urlsplit(declined.headers["Location"]).query)
+        assert answer == {"error": ["access_denied"], "iss": [issuer], "state": ["s1"]}
         back = await caller.form("oauth2/authorize", asked | {"activation": caller.activation(bound, digests)}, 302)
         query = parse_qs(urlsplit(back.headers["Location"]).query)
-        assert query["state"] == ["s1"]
+        # RFC 9207 clause 2: in error responses, too, so that the client sees which server answers.
+        assert (query["state"], query["iss"]) == (["s1"], [issuer])
         redeem = {
             "grant_type": "authorization_code",
             "client_id": APP.id,

@@ -36,7 +36,7 @@ def description(base: str) -> shapes.Description:
         lang="vi-VN",
         description="Ký số từ xa, mỗi lần ký theo một lần chấp thuận / Remote signing, each signature approved",
         auth_type=["oauth2client", "oauth2code"],
-        oauth2=base,
+        oauth2=base,  # and no oauth2Issuer beside it: one of both, or clients cannot tell which counts
         asynchronous=True,
         methods=list(METHODS),
         sign_algorithms={"algos": sorted({oid for oids in ALGORITHMS.values() for oid in oids})},

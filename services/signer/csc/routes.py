@@ -21,6 +21,7 @@ from services.signer.csc import shapes
 from services.signer.csc.credentials import description
 from services.signer.csc.handlers import Server
 from services.signer.csc.model import AccessToken, digests_of, error_of, refused
+from services.signer.csc.tokens import metadata
 
 OWN_TOKENS = Public("authenticated by the API's own OAuth 2.0 tokens (RFC 6750), checked in the handler")
 NEEDS_NOTHING = Public("the standard lets anybody ask what the service is")
@@ -50,6 +51,9 @@ def _routes(server: Server, version: str, proxies: Sequence[door.Network], *, in
 
     async def info(call: Call) -> Any:
         return description(f"{_origin(call)}{base}")
+
+    async def about_tokens(call: Call) -> Any:
+        return metadata(f"{_origin(call)}{base}")
 
     async def listed(call: Call) -> Any:
         await _caller(call)
@@ -103,14 +107,14 @@ def _routes(server: Server, version: str, proxies: Sequence[door.Network], *, in
             raise refused(
                 "oauth-invalid-request", "a form that is not the page's", "the page as it was sent"
             ) from fault
-        client = server.authorizations.client_of(asked)
+        client, issuer = server.authorizations.client_of(asked), f"{_origin(call)}{base}"
         if declined:
-            return _back(asked, {"error": "access_denied"})
+            return _back(asked, issuer, {"error": "access_denied"})
         try:
             code = await server.authorizations.by_page(client, asked, activation)
         except Refused as fault:
             return await _page(asked, fault, 422)
-        return _back(asked, {"code": code})
+        return _back(asked, issuer, {"code": code})
 
     async def _page(asked: shapes.AuthorizeQuery, fault: Refused | None, status: int) -> Reply:
         client = server.authorizations.client_of(asked)
@@ -202,6 +206,18 @@ def _routes(server: Server, version: str, proxies: Sequence[door.Network], *, in
         post("signatures/timestamp", timestamped, shapes.TimestampRequest, shapes.Timestamped, "A timestamp token"),
         Route(
             "GET",
+            f"/.well-known/oauth-authorization-server{base}",
+            _told(about_tokens),
+            "What the OAuth 2.0 server can do",
+            TAG,
+            NEEDS_NOTHING,
+            shapes.Metadata,
+            internal=internal,
+            show=_shown,
+            description="RFC 8414. The issuer is the base URL of the API, as `oauth2` of `info`.",
+        ),
+        Route(
+            "GET",
             f"{base}/oauth2/authorize",
             ask,
             "The page on which the holder approves",
@@ -289,7 +305,9 @@ def _form(call: Call) -> dict[str, str]:
     return dict(pairs)
 
 
-def _back(asked: shapes.AuthorizeQuery, answer: dict[str, str]) -> Reply:
+def _back(asked: shapes.AuthorizeQuery, issuer: str, answer: dict[str, str]) -> Reply:
+    """Lead the holder back to the client, which sees by `iss` whose answer it is (RFC 9207 clause 2)."""
+    answer["iss"] = issuer
     if asked.state is not None:
         answer["state"] = asked.state
     joint = "&" if "?" in asked.redirect_uri else "?"

@@ -273,6 +273,21 @@ class TokenAnswer(Said):
     credential: Annotated[str | None, Field(alias="credentialID")] = None
 
 
+class Metadata(Said):
+    """Authorization server metadata (RFC 8414 clause 2; RFC 9207 clause 3)."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    scopes_supported: list[str]
+    response_types_supported: list[str]
+    grant_types_supported: list[str]
+    token_endpoint_auth_methods_supported: list[str]
+    code_challenge_methods_supported: list[str]
+    ui_locales_supported: list[str]
+    authorization_response_iss_parameter_supported: bool
+
+
 class Fault(Said):
     """An error in the API's own form (CSC API v2.0 clause 10.1)."""
 

@@ -26,6 +26,22 @@ from services.signer.csc.ports import Books
 log = structlog.get_logger()
 
 
+def metadata(issuer: str) -> shapes.Metadata:
+    """The OAuth 2.0 server's description of itself. `issuer`: base URL of the API's version."""
+    return shapes.Metadata(
+        issuer=issuer,
+        authorization_endpoint=f"{issuer}/oauth2/authorize",
+        token_endpoint=f"{issuer}/oauth2/token",
+        scopes_supported=["service", "credential"],
+        response_types_supported=["code"],
+        grant_types_supported=["authorization_code", "client_credentials"],
+        token_endpoint_auth_methods_supported=["client_secret_basic", "client_secret_post", "none"],
+        code_challenge_methods_supported=["S256"],
+        ui_locales_supported=["vi", "en"],
+        authorization_response_iss_parameter_supported=True,
+    )
+
+
 @dataclass(frozen=True)
 class Tokens:
     """Gives out access tokens and knows them again. `clients` are those of the settings."""
