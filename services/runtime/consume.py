@@ -7,11 +7,9 @@ anywhere leads to redelivery and to the claim again.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from functools import partial
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -24,15 +22,13 @@ from events.fact import Fact
 from events.flow import topic_of
 from services.runtime.clock import Clock
 from services.runtime.database import Database, Tx
+from services.runtime.lease import LEASE, renewed
 from services.runtime.letters import bury
 from services.runtime.outbox import Outbox, upsert
 from services.runtime.tables import inbox, jobs
 
 log = structlog.get_logger()
 
-LEASE = timedelta(seconds=30)
-RENEWAL = LEASE.total_seconds() / 3
-"""Seconds between two renewals of a lease while its job is worked on; a dead worker's job is free after a lease."""
 PATIENCE = 12
 """Unforeseen faults (bugs) are tried this often before the event becomes a dead letter."""
 
@@ -154,18 +150,14 @@ class Consumer:
                 facts = await work.refuse(event, refusal, tx) if refusal else plan.facts
                 await self._finish(tx, event, key, epoch, facts)
                 return
-        renewal = asyncio.create_task(self._renew(key, epoch))
         try:
-            result = await work.act(plan)
+            async with renewed(partial(self._renew, key, epoch)):
+                result = await work.act(plan)
         except Refused as fault:
             refusal = fault
         except BaseException:
-            renewal.cancel()
             await self._release(key, epoch)
             raise
-        finally:
-            renewal.cancel()
-            await asyncio.gather(renewal, return_exceptions=True)
         async with self._database.write() as tx:
             await self._still_ours(tx, key, epoch)
             facts = await (work.refuse(event, refusal, tx) if refusal else work.finish(event, plan, result, tx))
@@ -220,15 +212,9 @@ class Consumer:
             )
 
     async def _renew(self, key: str, epoch: int) -> None:
-        """Keep the lease while the work goes on. When this fails, the epoch decides at the end."""
-        while True:
-            await asyncio.sleep(RENEWAL)
-            with suppress(Unavailable):
-                async with self._database.write() as tx:
-                    until = self._clock.now() + LEASE
-                    await tx.execute(
-                        jobs.update().where(*self._is(key), jobs.c.epoch == epoch).values(leased_until=until)
-                    )
+        async with self._database.write() as tx:
+            until = self._clock.now() + LEASE
+            await tx.execute(jobs.update().where(*self._is(key), jobs.c.epoch == epoch).values(leased_until=until))
 
     async def _release(self, key: str, epoch: int) -> None:
         async with self._database.write() as tx:

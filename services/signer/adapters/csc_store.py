@@ -22,8 +22,6 @@ from services.signer.csc.ports import Book, Code, Waiting
 from services.signer.model import Authorization
 from services.signer.ports import Credential
 
-LEASE = timedelta(seconds=60)
-
 
 class SqlBook:
     """`Book` within one transaction."""
@@ -134,8 +132,8 @@ class SqlBook:
             )
         )
 
-    async def claim_waiting(self, owner: str, now: datetime) -> Waiting | None:
-        """Take one request that nobody works on."""
+    async def claim_waiting(self, owner: str, now: datetime, until: datetime) -> Waiting | None:
+        """Take one request that nobody works on; it is the owner's until then."""
         free = sa.or_(answers.c.leased_until.is_(None), answers.c.leased_until <= now)
         oldest = (
             sa.select(answers.c.id)
@@ -148,22 +146,26 @@ class SqlBook:
             await self._tx.execute(
                 answers.update()
                 .where(answers.c.id.in_(oldest.scalar_subquery()))
-                .values(owner=owner, leased_until=now + LEASE)
+                .values(owner=owner, leased_until=until)
                 .returning(answers.c.id, answers.c.client, answers.c.kind, answers.c.request)
             )
         ).first()
         return None if row is None else Waiting(row.id, row.client, row.kind, row.request)
 
-    async def put_off(self, response: str, owner: str, until: datetime) -> None:
-        """Have the request taken up again then."""
-        mine = answers.c.id == response, answers.c.owner == owner
-        await self._tx.execute(answers.update().where(*mine).values(leased_until=until))
+    async def hold(self, response: str, owner: str, until: datetime) -> None:
+        """Keep a request, if it is still this owner's."""
+        await self._tx.execute(answers.update().where(*_held(response, owner)).values(leased_until=until))
 
-    async def answered(self, response: str, owner: str, answer: str) -> None:
+    async def put_off(self, response: str, owner: str, until: datetime) -> None:
+        """Have the request taken up again then, by whom it may be."""
+        await self._tx.execute(answers.update().where(*_held(response, owner)).values(owner=None, leased_until=until))
+
+    async def answered(self, response: str, owner: str, answer: str) -> bool:
         """Keep the answer, if the request is still this owner's; the request itself is forgotten."""
-        await self._tx.execute(
-            answers.update().where(answers.c.id == response, answers.c.owner == owner).values(answer=answer, request="")
+        changed = await self._tx.execute(
+            answers.update().where(*_held(response, owner)).values(answer=answer, request="", owner=None)
         )
+        return changed.rowcount == 1
 
     async def answer(self, response: str, client: str, now: datetime) -> tuple[bool, str | None]:
         """(whether there is such a request, its answer or none yet)."""
@@ -206,6 +208,10 @@ class SqlBooks:
         """A write transaction."""
         async with self._database.write() as tx:
             yield SqlBook(tx)
+
+
+def _held(response: str, owner: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return (answers.c.id == response, answers.c.owner == owner)
 
 
 def _sealed(secret: str) -> str:

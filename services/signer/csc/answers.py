@@ -7,14 +7,16 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
 from events.errors import AntinError, Unavailable
 from services.runtime.clock import Clock
+from services.runtime.lease import LEASE, renewed
 from services.signer.csc import shapes
 from services.signer.csc.model import AccessToken, error_of, refused
-from services.signer.csc.ports import Books
+from services.signer.csc.ports import Books, Waiting
 from services.signer.csc.signing import Signatures
 
 log = structlog.get_logger()
@@ -34,13 +36,19 @@ class Answers:
     owner: str
 
     async def work_off(self) -> bool:
-        """Answer one waiting request; whether there was one. What a dead process had begun is begun anew."""
+        """Answer one waiting request; whether there was one. What a dead process had begun is begun anew.
+
+        The request is ours as long as we renew the lease; whoever was away for longer than it lasts finds that another
+        has taken it, and keeps no answer.
+        """
         async with self.books.write() as book:
-            waiting = await book.claim_waiting(self.owner, self.clock.now())
+            now = self.clock.now()
+            waiting = await book.claim_waiting(self.owner, now, now + LEASE)
         if waiting is None:
             return False
         try:
-            answer = (await self.signatures.resume(waiting)).model_dump_json(exclude_none=True)
+            async with renewed(partial(self._hold, waiting)):
+                answer = (await self.signatures.resume(waiting)).model_dump_json(exclude_none=True)
         except Unavailable as wait:
             log.info("csc-answer-waits", response=waiting.id, code=wait.code)
             async with self.books.write() as book:
@@ -57,8 +65,13 @@ class Answers:
             )
             answer = json.dumps({"status": 500, "error": "server_error", "error_description": told})
         async with self.books.write() as book:
-            await book.answered(waiting.id, self.owner, answer)
+            if not await book.answered(waiting.id, self.owner, answer):
+                log.warning("csc-answer-fenced", response=waiting.id)
         return True
+
+    async def _hold(self, waiting: Waiting) -> None:
+        async with self.books.write() as book:
+            await book.hold(waiting.id, self.owner, self.clock.now() + LEASE)
 
     async def poll(self, caller: AccessToken, asked: shapes.PollRequest) -> str | None:
         """`signatures/signPolling`: the answer as JSON, or none yet.

@@ -84,16 +84,20 @@ class Book(Protocol):
         """Remember a request to be answered later."""
         ...
 
-    async def claim_waiting(self, owner: str, now: datetime) -> Waiting | None:
-        """Take one request that nobody works on."""
+    async def claim_waiting(self, owner: str, now: datetime, until: datetime) -> Waiting | None:
+        """Take one request that nobody works on; it is the owner's until then."""
+        ...
+
+    async def hold(self, response: str, owner: str, until: datetime) -> None:
+        """Keep a request, if it is still this owner's."""
         ...
 
     async def put_off(self, response: str, owner: str, until: datetime) -> None:
         """Have the request taken up again then, by whom it may be."""
         ...
 
-    async def answered(self, response: str, owner: str, answer: str) -> None:
-        """Keep the answer, if the request is still this owner's."""
+    async def answered(self, response: str, owner: str, answer: str) -> bool:
+        """Keep the answer, if the request is still this owner's; whether it was."""
         ...
 
     async def answer(self, response: str, client: str, now: datetime) -> tuple[bool, str | None]:
