@@ -490,4 +490,6 @@ def _copied(source: Path, copy: int) -> Passed:
 def _write_all(copy: int, data: bytes | bytearray) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(copy, view) :]
+        # Not within the slice: mypyc 2.4 evaluates the bounds of a memoryview's slice twice.
+        written = os.write(copy, view)
+        view = view[written:]
