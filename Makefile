@@ -8,8 +8,12 @@ CONTRACT ?=
 BUS ?= local
 N ?= 100000
 SEED ?= 1
+SIGNING := tests/unit/signer tests/integration/test_signer_fast.py tests/integration/test_signer_writer.py \
+    tests/integration/test_signer_memory.py tests/integration/test_signer_repeats.py tests/integration/test_batches.py \
+    tests/conformance/test_both_forms.py tests/conformance/test_both_writers.py tests/conformance/test_clause_6_3.py \
+    tests/conformance/test_three_signers.py
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-opinions agreement demo serve check test test-real kafka postgres s3 regen lock fuzz bench bench-crash bench-line bench-sign bench-batch bench-verify bench-token clean prerequisites
+.PHONY: help setup setup-dev setup-opinions agreement demo serve compile check test test-compiled test-real kafka postgres s3 regen lock fuzz bench bench-crash bench-line bench-sign bench-batch bench-verify bench-token clean prerequisites
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,8 +54,18 @@ check: setup-dev ## format, lint, types, import rules, generated files
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m tools.regen --check
 
-test: setup-dev ## every test that needs no server of its own
-	@$(BIN)/pytest -n 2 --dist worksteal -m "not real"
+compile: setup-dev ## optional, for speed: the signer's inner loop to machine code; needs a C compiler
+	@$(BIN)/python -m tools.compile
+
+test: setup-dev ## every test that needs no server of its own; the signer's in compiled form too, where there is a C compiler
+	@ANTIN_COMPILED=no $(BIN)/pytest -n 2 --dist worksteal -m "not real"
+	@$(BIN)/python -m tools.compile; case $$? in \
+	    0) $(MAKE) --no-print-directory test-compiled ;; \
+	    2) echo "NOT TESTED in compiled form, which this machine cannot make" ;; \
+	    *) exit 1 ;; esac
+
+test-compiled: compile ## the signer's tests in compiled form, and both forms held against each other
+	@ANTIN_COMPILED=required $(BIN)/pytest -n 2 --dist worksteal -m "not real and not corpus" $(SIGNING)
 
 test-real: setup-dev ## the tests on real Kafka, PostgreSQL and S3, which are started on free ports and stopped again, and veraPDF's of PDF/A
 	@ANTIN_REAL=1 $(BIN)/pytest -n 0 -m real

@@ -31,6 +31,7 @@ from services.runtime.settings import PREFIX, from_environment
 from services.runtime.shelf import SqlShelf
 from services.runtime.web import Route
 from services.signer import wiring as signer
+from services.signer.compilation import SWITCH
 from services.signer.settings import SignerSettings
 from services.timeline import wiring as timeline
 from services.verifier import wiring as verifier
@@ -217,7 +218,7 @@ async def at_work(
 def _no_strangers(environment: Mapping[str, str]) -> None:
     """Names that no service knows are mistakes, and are said, all at once."""
     known = tuple(f"{PREFIX}{name.upper()}__" for name in (*SERVICES, *PLACES))
-    own = (f"{PREFIX}SHARED", f"{PREFIX}REAL")  # read by tests
+    own = (f"{PREFIX}SHARED", f"{PREFIX}REAL", SWITCH)  # read by tests, and when packages are imported
     strangers = sorted(
         name for name in environment if name.startswith(PREFIX) and not name.startswith(known) and name not in own
     )

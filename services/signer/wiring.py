@@ -24,7 +24,7 @@ from services.runtime.outbox import new_id
 from services.runtime.process import Platform, Service
 from services.runtime.settings import secret
 from services.runtime.web import Route
-from services.signer import handlers
+from services.signer import compilation, handlers
 from services.signer.adapters import store
 from services.signer.adapters.activations import SignedActivations
 from services.signer.adapters.batch_store import SqlLedgers
@@ -256,5 +256,5 @@ def build(
         ],
         subscribers=(Subscriber(NAME, reactions, {SigningRequested: signing}),),
         loops={"signer.csc": server.answers.run, "signer.batch": pressing(press)},
-        resources=kept.closing,
+        resources=(*kept.closing, compilation.told()),
     )
