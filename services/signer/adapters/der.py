@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 SEQUENCE, SET, OCTETS, INTEGER, OID, NULL, BITS, UTF8 = 0x30, 0x31, 0x04, 0x02, 0x06, 0x05, 0x03, 0x0C
 
 Span = tuple[int, int, int, int]
@@ -40,7 +38,7 @@ def span(data: bytes, at: int, end: int) -> Span:
         count = size & 0x7F
         if not 1 <= count <= 4 or start + count > end:
             raise ValueError("a length that is not DER")
-        size = int.from_bytes(data[start : start + count])
+        size = data[start] << 8 | data[start + 1] if count == 2 else int.from_bytes(data[start : start + count])
         start += count
         if size < 0x80 or size >> 8 * (count - 1) == 0:
             raise ValueError("a length that is not the shortest")
@@ -49,16 +47,24 @@ def span(data: bytes, at: int, end: int) -> Span:
     return tag, at, start, start + size
 
 
-def within(data: bytes, start: int, end: int) -> Iterator[Span]:
+def within(data: bytes, start: int, end: int) -> list[Span]:
     """The values that fill the content from `start` to `end`, one after the other.
 
     Raises:
         ValueError: as `span`.
     """
+    found: list[Span] = []
     while start < end:
-        one = span(data, start, end)
-        yield one
+        # Tokens consist of short values; `span` says the same of them at twice the cost.
+        if start + 2 <= end and data[start] & 0x1F != 0x1F and (size := data[start + 1]) < 0x80:
+            one = (data[start], start, start + 2, start + 2 + size)
+        else:
+            one = span(data, start, end)
+        found.append(one)
         start = one[3]
+    if start != end:
+        raise ValueError("DER that ends too early")
+    return found
 
 
 def whole(data: bytes, tag: int) -> Span:

@@ -299,8 +299,8 @@ def _granted(body: bytes) -> bytes:
         ValueError: not a TimeStampResp.
     """
     _, _, start, end = der.whole(body, der.SEQUENCE)
-    answer = list(der.within(body, start, end))
-    status = next(der.within(body, answer[0][2], answer[0][3]))
+    answer = der.within(body, start, end)
+    status = der.within(body, answer[0][2], answer[0][3])[0]
     if answer[0][0] != der.SEQUENCE or status[0] != der.INTEGER:
         raise ValueError("no PKIStatusInfo")
     number = int.from_bytes(body[status[2] : status[3]])
@@ -318,10 +318,10 @@ def _parts(token: bytes) -> _Parts:
         raise _bad("timestamp-malformed", "content that is no SignedData", "a signed token")
     _, _, start, end = der.whole(token[wrapped[2] : wrapped[3]], der.SEQUENCE)
     start, end = wrapped[2] + start, wrapped[2] + end
-    fields = list(der.within(token, start, end))
+    fields = der.within(token, start, end)
     certificates = b"".join(token[one[2] : one[3]] for one in fields if one[0] == 0xA0)
     kind, *content = der.within(token, fields[2][2], fields[2][3])
-    signers = list(der.within(token, fields[-1][2], fields[-1][3]))
+    signers = der.within(token, fields[-1][2], fields[-1][3])
     if token[kind[1] : kind[3]] != _TST_INFO or len(content) != 1 or fields[-1][0] != der.SET or len(signers) != 1:
         raise _bad("timestamp-malformed", "not one signer over TSTInfo", "one (RFC 3161 clause 2.4.2)")
     octets = der.span(token, content[0][2], content[0][3])

@@ -1,12 +1,14 @@
 """The self-check before release: what was written is read back from its octets and must be what was ordered.
 
-Nothing the writer knows is believed but the digest of the base, which it took from the octets themselves.
+Nothing the writer knows is believed but the digest of the base, which it took from the octets themselves, and which
+timestamps it was given.
 """
 
 from __future__ import annotations
 
 import hashlib
 from binascii import unhexlify
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -57,8 +59,11 @@ def check(
     certificate: bytes,
     algorithm: SigningAlgorithm,
     level: BaselineLevel,
+    tokens: Mapping[bytes, bytes],
 ) -> None:
     """Check a file whose first octets are those that `base` saw: one sound signature of ours, at this level.
+
+    `tokens` are timestamps (DER) that were checked when they came, by the digest that each is over.
 
     Raises:
         Refused: `self-check`, with what was found.
@@ -75,7 +80,8 @@ def check(
         if level in TIMED:
             if token is None:
                 raise not_ours("no signature timestamp", "one (PAdES-BASELINE-T)")
-            _check_imprint(token[0], hashlib.sha256(token[1]).digest())
+            if tokens.get(hashlib.sha256(token[1]).digest()) != token[0]:
+                raise not_ours("another signature timestamp", "the one over this signature (EN 319 122-1 clause 5.3)")
         if level in LASTING:
             _check_store(file, catalog, signature)
             end = file.size
@@ -83,7 +89,9 @@ def check(
             closing = _read(file, base, fields[next(reversed(fields))])
             if closing.said.get(b"/SubFilter") != b"/ETSI.RFC3161":
                 raise not_ours("no document timestamp at the end", "one (PAdES-BASELINE-LTA)")
-            _check_imprint(closing.contents, closing.digest)
+            held = tokens.get(closing.digest, b"")
+            if not held or closing.contents != held.ljust(len(closing.contents), b"\x00"):
+                raise not_ours("another document timestamp", "the one over these octets (EN 319 142-1 clause 5.4.3)")
             end = closing.end
         if end != file.size:
             raise not_ours("octets after the last signed range", "ranges over the whole file")
@@ -139,7 +147,7 @@ def _check_signature(
     if all(der[one[1] : one[3]] != certificate for one in within(der, certificates[2], certificates[3])):
         raise not_ours("a CMS without the signer's certificate", "the certificate inside")
     (info,) = within(der, signed[-1][2], signed[-1][3])
-    parts = list(within(der, info[2], info[3]))
+    parts = within(der, info[2], info[3])
     attributes = _attributes(der, parts[3])
     if cms.SIGNING_TIME in attributes:
         raise not_ours("a signing-time attribute", "none (EN 319 142-1 clause 6.3)")
@@ -183,7 +191,7 @@ def _signed_data(der: bytes) -> list[Span]:
     ):
         raise not_ours("/Contents that is no SignedData", "one (RFC 5652)")
     (signed,) = within(der, content[2], content[3])
-    parts = list(within(der, signed[2], signed[3]))
+    parts = within(der, signed[2], signed[3])
     if parts[-1][0] != SET:
         raise not_ours("a CMS without signers", "one signer")
     return parts
@@ -206,20 +214,8 @@ def _named(attribute: bytes) -> bytes:
     """The certificate hash in SigningCertificateV2 (RFC 5035 clause 3): SHA-256, the default, of one certificate."""
     place = span(attribute, 0, len(attribute))
     for _ in range(3):
-        place = next(iter(within(attribute, place[2], place[3])))
+        place = within(attribute, place[2], place[3])[0]
     return attribute[place[2] : place[3]] if place[0] == OCTETS else b""
-
-
-def _check_imprint(token: bytes, digest: bytes) -> None:
-    """The token's TSTInfo speaks of this digest (RFC 3161 clause 2.4.2); who made it was checked when it came."""
-    encapsulated = _signed_data(token)[2]
-    _, explicit = within(token, encapsulated[2], encapsulated[3])
-    (octets,) = within(token, explicit[2], explicit[3])
-    info = span(token, octets[2], octets[3])
-    imprint = list(within(token, info[2], info[3]))[2]
-    _, hashed = within(token, imprint[2], imprint[3])
-    if token[hashed[2] : hashed[3]] != digest:
-        raise not_ours("a timestamp over something else", "one over these octets")
 
 
 def _check_store(file: File, catalog: Catalog, signature: _Signature) -> None:

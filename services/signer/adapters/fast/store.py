@@ -25,7 +25,6 @@ class Store:
     content: Dictionary
     held: dict[bytes, list[Ref]] = field(default_factory=dict)
     vri: Dictionary = field(default=NOTHING)
-    _known: dict[bytes, Ref] | None = None
 
     @classmethod
     def of(cls, catalog: Catalog) -> Store:
@@ -38,7 +37,7 @@ class Store:
         told = catalog.content.get(b"/DSS")
         content = file.dictionary(told)
         if content is None:
-            return cls(None, EMPTY, {kind: [] for kind in KINDS}, _known={})
+            return cls(None, EMPTY, {kind: [] for kind in KINDS})
         found = cls(reference(told), content)
         for kind in KINDS:
             refs = [reference(one) for one in file.array(content.get(kind))]
@@ -57,18 +56,14 @@ class Store:
         The key has moved by now. A stream that cannot be read here, of a length told elsewhere or another filter, stays
         where it is and its octets are not known to be held: at worst they are written twice.
         """
-        file = revision.file
-        if self._known is None:
-            self._known = self._read(file)
+        known = self._known(revision.file)
         entry = b""
         for kind, items in zip(KINDS, (evidence.certificates, evidence.ocsps, evidence.crls), strict=True):
             used = []
             for octets in items:
-                mark = kind + hashlib.sha256(octets).digest()
-                ref = self._known.get(mark)
+                ref = known.get(kind + hashlib.sha256(octets).digest()) if known else None
                 if ref is None:
                     ref = revision.add(b"<< /Length %d >>\nstream\n%b\nendstream" % (len(octets), octets))
-                    self._known[mark] = ref
                     self.held[kind].append(ref)
                 used.append(ref)
             if used:
@@ -85,7 +80,8 @@ class Store:
         else:
             revision.put(self.ref, self.content)
 
-    def _read(self, file: File) -> dict[bytes, Ref]:
+    def _known(self, file: File) -> dict[bytes, Ref]:
+        """What the file holds, by kind and digest."""
         known: dict[bytes, Ref] = {}
         for kind, refs in self.held.items():
             for ref in refs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import mmap
 import os
 from binascii import hexlify
@@ -65,18 +66,23 @@ class Draft:
     """A file while it is signed: the base as it went by, what was added, and the digest of both so far."""
 
     file: File
+    catalog: Catalog
+    form: Form
     base: Passed
     all: Passed
     added: bytearray
     beyond: int
     mark: bytes
     ends_line: bool
+    tokens: dict[bytes, bytes]
+    """The timestamp tokens that came and were checked, by the digest that each is over."""
 
     @classmethod
-    def on(cls, file: File, base: Passed) -> Draft:
+    def on(cls, file: File, catalog: Catalog, form: Form, base: Passed) -> Draft:
         """The file with nothing added yet."""
         ends_line = file.data[file.size - 1 : file.size] in (b"\n", b"\r")
-        return cls(file, base, base.fork(), bytearray(), file.beyond, base.digest()[:16], ends_line)
+        mark = base.digest()[:16]
+        return cls(file, catalog, form, base, base.fork(), bytearray(), file.beyond, mark, ends_line, {})
 
     def revision(self) -> Revision:
         """A new revision after all that is there."""
@@ -211,6 +217,7 @@ class FastWriter:
             certificate=order.chain[0],
             algorithm=order.redemption.algorithm,
             level=order.level,
+            tokens=draft.tokens,
         )
 
     async def _revisions(
@@ -240,21 +247,25 @@ class FastWriter:
         # The permit is made from the octets, not from what this writer says of them.
         permit = order.redemption.permit(Prepared(base, draft.added, hole.gap, attributes))
         signature = await self._keys.sign(permit)
-        token = await self._authority.timestamp(Digest.of(signature)) if timed else None
+        token = None
+        if timed:
+            stamped = hashlib.sha256(signature).digest()
+            token = await self._authority.timestamp(Digest("sha256:" + stamped.hex()))
+            draft.tokens[stamped] = token.der
         content = template.content_info(attributes, signature, token.der if token is not None else None)
         return draft, hole.fill(content), token
 
-    async def _prolong(
-        self, draft: Draft, contents: bytes, stamped: Token, evidence: Evidence, *, closed: bool
-    ) -> None:
+    async def _prolong(self, draft: Draft, contents: bytes, first: Token, evidence: Evidence, *, closed: bool) -> None:
         """Add the store in a revision of its own and, if `closed`, a document timestamp over it."""
-        evidence += await self._status.evidence(stamped.path)
+        evidence += await self._status.evidence(first.path)
         try:
             _add_store(draft, contents, evidence)
             while closed:
                 before = _Before.of(draft)
                 hole = _prepare_timestamp(draft, self._authority.room(steady=False))
-                token = await self._authority.timestamp(Digest("sha256:" + hole.digest().hex()))
+                stamped = hole.digest()
+                token = await self._authority.timestamp(Digest("sha256:" + stamped.hex()))
+                draft.tokens[stamped] = token.der
                 more = evidence + await self._status.evidence(token.path)
                 if set(token.path) <= set(evidence.certificates):
                     try:
@@ -290,6 +301,8 @@ class _Before:
         del draft.added[self.size :]
         draft.beyond = self.beyond
         draft.file.go_back(self.xref, dict(self.written))
+        draft.catalog = Catalog.of(draft.file)
+        draft.form = Form.of(draft.catalog)
 
 
 async def _work(apart: bool, work: Callable[..., T], *arguments: object) -> T:
@@ -305,7 +318,7 @@ def _prepare(data: Octets, base: Passed, order: SigningOrder, room: int) -> tupl
     if order.level in LASTING:
         Store.of(catalog)
     form = Form.of(catalog)
-    draft = Draft.on(file, base)
+    draft = Draft.on(file, catalog, form, base)
     revision = draft.revision()
     value = revision.reserve()
     lock = None
@@ -425,8 +438,7 @@ def _stamp(revision: Revision, leaf: Leaf, rect: tuple[float, float, float, floa
 
 
 def _add_store(draft: Draft, contents: bytes, evidence: Evidence) -> None:
-    revision = draft.revision()
-    catalog = Catalog.of(draft.file)
+    revision, catalog = draft.revision(), draft.catalog
     Store.of(catalog).add(revision, catalog, contents, evidence)
     catalog.write(revision)
     draft.write(revision)
@@ -435,12 +447,9 @@ def _add_store(draft: Draft, contents: bytes, evidence: Evidence) -> None:
 
 def _prepare_timestamp(draft: Draft, room: int) -> Hole:
     """A document timestamp in an invisible field on the last page (EN 319 142-1 clause 5.4.3)."""
-    file = draft.file
-    revision = draft.revision()
-    catalog = Catalog.of(file)
-    form = Form.of(catalog)
+    revision, catalog, form = draft.revision(), draft.catalog, draft.form
     value = revision.reserve()
-    leaf = last_page(file, catalog.content)
+    leaf = last_page(draft.file, catalog.content)
     name = form.unused("timestamp")
     field = revision.add(widget(name, value, leaf, NOWHERE, None))
     place_field(revision, catalog, form, leaf, name, field)
