@@ -197,17 +197,35 @@ class _Signer:
     until: datetime
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """The fields of a token, as they stand in its DER."""
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where in an answer the values of its token stand, and what never differs from token to token.
 
-    info: bytes
+    An authority's next answer mostly differs in values alone: where all other octets are the same, so is what reading
+    them found.
+    """
+
+    size: int
+    fixed: tuple[slice, ...]
+    kept: bytes
+    token: slice
+    info: slice
+    hashed: slice
+    time: slice
+    nonce: slice
+    attributes: slice
+    message: slice
+    signature: slice
     certificates: bytes
     identifier: bytes
     digest: str
-    attributes: bytes
     algorithm: bytes
-    signature: bytes
+    method: str
+    named: bytes
+
+    def fits(self, body: bytes) -> bool:
+        """Whether the answer differs from the one that was read in nothing but values."""
+        return len(body) == self.size and b"".join([body[one] for one in self.fixed]) == self.kept
 
 
 class TokenChecker:
@@ -218,6 +236,7 @@ class TokenChecker:
         self._pool = tuple(pool)
         self._skew = skew
         self._known: dict[tuple[bytes, bytes], _Signer] = {}
+        self._layout: _Layout | None = None
 
     def check(self, body: bytes, *, digest: Digest, nonce: int, now: datetime) -> Token:
         """The token in a TimeStampResp (DER) if it is what was asked for.
@@ -226,43 +245,48 @@ class TokenChecker:
             Unavailable: the code says which check failed.
         """
         try:
-            token = _granted(body)
-            parts = _parts(token)
-            time = _info(parts.info, digest, nonce)
+            layout = self._layout
+            if layout is None or not layout.fits(body):
+                layout = _read(body)
+            if body[layout.hashed] != digest.raw:
+                raise _bad("timestamp-imprint", "a token over another digest", "one over what was sent")
+            if int.from_bytes(body[layout.nonce]) != nonce:
+                raise _bad("timestamp-nonce", "another nonce, or none", "the nonce that was sent")
+            time = _moment(body[layout.time])
             if abs(time - now) > self._skew:
                 raise _bad(
                     "timestamp-time",
                     f"a time {abs(time - now).total_seconds():.0f} s away from ours",
                     f"at most {self._skew.total_seconds():.0f} s",
                 )
-            return self._signed(token, parts, time)
+            path = self._signed(body, layout, time)
+            self._layout = layout
+            return Token(body[layout.token], time, path)
         except (ValueError, TypeError, KeyError, IndexError, UnsupportedAlgorithm) as fault:
             raise _bad(
                 "timestamp-malformed", f"an answer that cannot be read ({type(fault).__name__})", "DER of RFC 3161"
             ) from fault
 
-    def _signed(self, token: bytes, parts: _Parts, time: datetime) -> Token:
-        kind, message, method, named = _attributes(parts.attributes)
-        if kind != _TST_INFO:
-            raise _bad("timestamp-malformed", "a content-type attribute that is not TSTInfo", "id-ct-TSTInfo")
-        if parts.digest not in chains.HASHES:
-            raise _bad("timestamp-algorithm", f"a token digest by {parts.digest}", "SHA-256, SHA-384 or SHA-512")
-        if message != hashlib.new(parts.digest, parts.info).digest():
+    def _signed(self, body: bytes, layout: _Layout, time: datetime) -> tuple[bytes, ...]:
+        """The path of who signed the token."""
+        if layout.digest not in chains.HASHES:
+            raise _bad("timestamp-algorithm", f"a token digest by {layout.digest}", "SHA-256, SHA-384 or SHA-512")
+        if body[layout.message] != hashlib.new(layout.digest, body[layout.info]).digest():
             raise _bad("timestamp-signature", "a message digest that is not the content's", "the content's")
-        signer = self._known.get((parts.certificates, named))
+        signer = self._known.get((layout.certificates, layout.named))
         if signer is None or not signer.since <= time <= signer.until:
             signer = None
-            leaf, others = _named(parts.certificates, method, named)
+            leaf, others = _named(layout.certificates, layout.method, layout.named)
             identifiers = _identifiers(leaf)
             key = leaf.public_key()
         else:
             identifiers, key = signer.identifiers, signer.key
-        if parts.identifier not in identifiers:
+        if layout.identifier not in identifiers:
             raise _bad("timestamp-signer", "a signer identifier of another certificate", "the named certificate's")
         # The attributes are hashed as they stand, with the SET tag in place of [0] (RFC 5652 clause 5.4).
-        signed = b"\x31" + parts.attributes[1:]
+        signed = b"\x31" + body[layout.attributes][1:]
         try:
-            chains.verify_by_identifier(key, parts.signature, signed, parts.algorithm, parts.digest)
+            chains.verify_by_identifier(key, body[layout.signature], signed, layout.algorithm, layout.digest)
         except InvalidSignature as fault:
             raise _bad(
                 "timestamp-signature", "a signature that does not hold", "one by the named certificate"
@@ -273,8 +297,8 @@ class TokenChecker:
             signer = self._learn(leaf, others, identifiers, time)
             if len(self._known) >= _KNOWN_MOST:
                 self._known.clear()
-            self._known[parts.certificates, named] = signer
-        return Token(der=token, time=time, path=signer.path)
+            self._known[layout.certificates, layout.named] = signer
+        return signer.path
 
     def _learn(
         self, leaf: x509.Certificate, others: list[x509.Certificate], identifiers: tuple[bytes, ...], time: datetime
@@ -291,76 +315,95 @@ class TokenChecker:
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def _granted(body: bytes) -> bytes:
-    """The token in the answer (DER).
+def _read(body: bytes) -> _Layout:
+    """Take an answer apart: TimeStampResp, SignedData with one signer over TSTInfo (RFC 3161, RFC 5652 clauses 3, 5).
 
     Raises:
-        Unavailable: the authority refused.
-        ValueError: not a TimeStampResp.
+        Unavailable: the authority refused, or it is no signed token.
+        ValueError: not DER of these structures.
     """
     _, _, start, end = der.whole(body, der.SEQUENCE)
-    answer = der.within(body, start, end)
-    status = der.within(body, answer[0][2], answer[0][3])[0]
-    if answer[0][0] != der.SEQUENCE or status[0] != der.INTEGER:
+    status, *token = der.within(body, start, end)
+    granted = der.within(body, status[2], status[3])[0]
+    if status[0] != der.SEQUENCE or granted[0] != der.INTEGER:
         raise ValueError("no PKIStatusInfo")
-    number = int.from_bytes(body[status[2] : status[3]])
+    number = int.from_bytes(body[granted[2] : granted[3]])
     if number not in (0, 1):
         raise _bad("timestamp-refused", f"the status {number}", "0, granted, or 1, granted with changes")
-    _, token = answer
-    return body[token[1] : token[3]]
-
-
-def _parts(token: bytes) -> _Parts:
-    """Take a token apart: ContentInfo, SignedData with one signer over TSTInfo (RFC 5652 clauses 3, 5)."""
-    _, _, start, end = der.whole(token, der.SEQUENCE)
-    kind, wrapped = der.within(token, start, end)
-    if token[kind[1] : kind[3]] != _SIGNED_DATA or wrapped[0] != 0xA0:
+    if len(token) != 1 or token[0][0] != der.SEQUENCE:
+        raise ValueError("no token")
+    kind, wrapped = der.within(body, token[0][2], token[0][3])
+    if body[kind[1] : kind[3]] != _SIGNED_DATA or wrapped[0] != 0xA0:
         raise _bad("timestamp-malformed", "content that is no SignedData", "a signed token")
-    _, _, start, end = der.whole(token[wrapped[2] : wrapped[3]], der.SEQUENCE)
-    start, end = wrapped[2] + start, wrapped[2] + end
-    fields = der.within(token, start, end)
-    certificates = b"".join(token[one[2] : one[3]] for one in fields if one[0] == 0xA0)
-    kind, *content = der.within(token, fields[2][2], fields[2][3])
-    signers = der.within(token, fields[-1][2], fields[-1][3])
-    if token[kind[1] : kind[3]] != _TST_INFO or len(content) != 1 or fields[-1][0] != der.SET or len(signers) != 1:
+    signed = _only(body, wrapped, der.SEQUENCE)
+    fields = der.within(body, signed[2], signed[3])
+    certificates = b"".join([body[one[2] : one[3]] for one in fields if one[0] == 0xA0])
+    kind, *content = der.within(body, fields[2][2], fields[2][3])
+    signers = der.within(body, fields[-1][2], fields[-1][3])
+    if body[kind[1] : kind[3]] != _TST_INFO or len(content) != 1 or fields[-1][0] != der.SET or len(signers) != 1:
         raise _bad("timestamp-malformed", "not one signer over TSTInfo", "one (RFC 3161 clause 2.4.2)")
-    octets = der.span(token, content[0][2], content[0][3])
-    if octets[0] != der.OCTETS or octets[3] != content[0][3]:
-        raise ValueError("content that is no OCTET STRING")
-    _, sid, digest, attributes, algorithm, signature, *_ = der.within(token, signers[0][2], signers[0][3])
+    info = _only(body, content[0], der.OCTETS)
+    hashed, serial, time, nonce = _info(body, _only(body, info, der.SEQUENCE))
+    _, sid, digest, attributes, algorithm, signature, *_ = der.within(body, signers[0][2], signers[0][3])
     if attributes[0] != 0xA0 or algorithm[0] != der.SEQUENCE or signature[0] != der.OCTETS:
         raise ValueError("a signer without signed attributes")
-    method = der.span(token, digest[2], digest[3])
-    name = token[method[1] : method[3]]
-    return _Parts(
-        info=token[octets[2] : octets[3]],
+    name = der.span(body, digest[2], digest[3])
+    message, others, method, named = _attributes(body, attributes)
+    values = sorted(one[2:] for one in (hashed, serial, time, nonce, message, *others, signature))
+    ends = [0, *(end for _, end in values)]
+    fixed = tuple(
+        slice(end, start) for end, start in zip(ends, [*(start for start, _ in values), len(body)], strict=True)
+    )
+    return _Layout(
+        size=len(body),
+        fixed=fixed,
+        kept=b"".join([body[one] for one in fixed]),
+        token=slice(token[0][1], token[0][3]),
+        info=_content(info),
+        hashed=_content(hashed),
+        time=_content(time),
+        nonce=_content(nonce),
+        attributes=slice(attributes[1], attributes[3]),
+        message=_content(message),
+        signature=_content(signature),
         certificates=certificates,
-        identifier=token[sid[1] : sid[3]],
-        digest=_DIGESTS.get(name, f"the algorithm {name.hex()}"),
-        attributes=token[attributes[1] : attributes[3]],
-        algorithm=token[algorithm[1] : algorithm[3]],
-        signature=token[signature[2] : signature[3]],
+        identifier=body[sid[1] : sid[3]],
+        digest=_DIGESTS.get(body[name[1] : name[3]], f"the algorithm {body[name[1] : name[3]].hex()}"),
+        algorithm=body[algorithm[1] : algorithm[3]],
+        method=method,
+        named=named,
     )
 
 
-def _info(info: bytes, digest: Digest, nonce: int) -> datetime:
-    """The time in a TSTInfo over this digest with this nonce (RFC 3161 clause 2.4.2).
+def _content(one: der.Span) -> slice:
+    return slice(one[2], one[3])
+
+
+def _only(body: bytes, holder: der.Span, tag: int) -> der.Span:
+    """The one value within another."""
+    inside = der.within(body, holder[2], holder[3])
+    if len(inside) != 1 or inside[0][0] != tag:
+        raise ValueError("not one value of the kind expected")
+    return inside[0]
+
+
+def _info(body: bytes, info: der.Span) -> tuple[der.Span, der.Span, der.Span, der.Span]:
+    """Digest, serial number, time and nonce in a TSTInfo over a SHA-256 digest (RFC 3161 clause 2.4.2).
 
     Raises:
-        Unavailable: another digest or nonce.
+        Unavailable: another kind of digest, or no nonce.
     """
-    _, _, start, end = der.whole(info, der.SEQUENCE)
-    version, _, imprint, _, time, *rest = der.within(info, start, end)
-    if info[version[1] : version[3]] != b"\x02\x01\x01" or time[0] != 0x18:
+    version, _, imprint, serial, time, *rest = der.within(body, info[2], info[3])
+    if body[version[1] : version[3]] != b"\x02\x01\x01" or serial[0] != der.INTEGER or time[0] != 0x18:
         raise ValueError("not a TSTInfo of version 1")
-    method, hashed = der.within(info, imprint[2], imprint[3])
-    name = der.span(info, method[2], method[3])
-    if info[name[1] : name[3]] != _SHA256 or info[hashed[2] : hashed[3]] != digest.raw:
-        raise _bad("timestamp-imprint", "a token over another digest", "one over what was sent")
-    nonces = [int.from_bytes(info[one[2] : one[3]]) for one in rest if one[0] == der.INTEGER]
-    if nonces != [nonce]:
+    method, hashed = der.within(body, imprint[2], imprint[3])
+    name = der.span(body, method[2], method[3])
+    if body[name[1] : name[3]] != _SHA256 or hashed[0] != der.OCTETS:
+        raise _bad("timestamp-imprint", "a token over another kind of digest", "one over what was sent")
+    nonces = [one for one in rest if one[0] == der.INTEGER]
+    if len(nonces) != 1:
         raise _bad("timestamp-nonce", "another nonce, or none", "the nonce that was sent")
-    return _moment(info[time[2] : time[3]])
+    return hashed, serial, time, nonces[0]
 
 
 def _moment(text: bytes) -> datetime:
@@ -373,29 +416,30 @@ def _moment(text: bytes) -> datetime:
     return datetime(year, parts[0], parts[1], parts[2], parts[3], parts[4], micro, UTC)
 
 
-def _attributes(attributes: bytes) -> tuple[bytes, bytes, str, bytes]:
-    """What signed attributes say: content type (its OID), message digest, how and by which digest the signer's
-    certificate is named (RFC 5035, RFC 5816).
+def _attributes(body: bytes, attributes: der.Span) -> tuple[der.Span, list[der.Span], str, bytes]:
+    """What signed attributes say: the message digest, values that mean nothing here, how and by which digest the
+    signer's certificate is named (RFC 5035, RFC 5816).
     """
-    found: dict[bytes, bytes] = {}
-    top = der.span(attributes, 0, len(attributes))
-    for one in der.within(attributes, top[2], top[3]):
-        kind, values = der.within(attributes, one[2], one[3])
-        name = attributes[kind[1] : kind[3]]
+    found: dict[bytes, der.Span] = {}
+    for one in der.within(body, attributes[2], attributes[3]):
+        kind, values = der.within(body, one[2], one[3])
+        name = body[kind[1] : kind[3]]
         if name in found:
             raise ValueError("an attribute twice")
-        value = der.span(attributes, values[2], values[3])
-        if value[3] != values[3]:
+        value = der.within(body, values[2], values[3])
+        if len(value) != 1:
             raise ValueError("an attribute of several values")
-        found[name] = attributes[value[1] : value[3]]
-    message = found[_MESSAGE_DIGEST]
-    if _SIGNING_CERTIFICATE_V2 in found:
-        method, named = _ess(found[_SIGNING_CERTIFICATE_V2], "sha256")
-    elif _SIGNING_CERTIFICATE in found:
-        method, named = _ess(found[_SIGNING_CERTIFICATE], "sha1")
-    else:
-        method, named = "sha256", b""
-    return found[_CONTENT_TYPE], message[2:], method, named
+        found[name] = value[0]
+    kind, message = found.pop(_CONTENT_TYPE), found.pop(_MESSAGE_DIGEST)
+    if body[kind[1] : kind[3]] != _TST_INFO or message[0] != der.OCTETS:
+        raise _bad("timestamp-malformed", "a content-type attribute that is not TSTInfo", "id-ct-TSTInfo")
+    older, newer = found.pop(_SIGNING_CERTIFICATE, None), found.pop(_SIGNING_CERTIFICATE_V2, None)
+    method, named = "sha256", b""
+    if newer is not None:
+        method, named = _ess(body[newer[1] : newer[3]], "sha256")
+    elif older is not None:
+        method, named = _ess(body[older[1] : older[3]], "sha1")
+    return message, list(found.values()), method, named
 
 
 def _ess(value: bytes, default: str) -> tuple[str, bytes]:

@@ -32,9 +32,11 @@ class Answered:
         self.body = self.world.token(tsp.TimeStampReq.load(request(DIGEST, NONCE)))
         self.good = self.check(self.body)
 
+    def checker(self) -> TokenChecker:
+        return TokenChecker([self.world.root.certificate], (), timedelta(hours=1))
+
     def check(self, body: bytes):
-        checker = TokenChecker([self.world.root.certificate], (), timedelta(hours=1))
-        return checker.check(body, digest=DIGEST, nonce=NONCE, now=NOW)
+        return self.checker().check(body, digest=DIGEST, nonce=NONCE, now=NOW)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,38 @@ def test_a_certificate_of_a_version_that_does_not_exist_is_a_malformed_answer(an
     assert version + b"\x02" in answered.body
     with pytest.raises(Unavailable, match="timestamp-malformed"):
         answered.check(answered.body.replace(version + b"\x02", version + b"\x07"))
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number:cryptography.utils.CryptographyDeprecationWarning")
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_checker_that_read_an_answer_before_says_of_a_changed_one_what_a_new_one_says(answered, data):
+    place = data.draw(st.integers(0, len(answered.body) - 1))
+    body = bytearray(answered.body)
+    body[place] ^= data.draw(st.integers(1, 255))
+
+    def said(checker: TokenChecker) -> object:
+        try:
+            return checker.check(bytes(body), digest=DIGEST, nonce=NONCE, now=NOW)
+        except Unavailable as fault:
+            return fault.code, fault.found
+
+    warm, new = answered.checker(), answered.checker()
+    assert warm.check(answered.body, digest=DIGEST, nonce=NONCE, now=NOW) == answered.good
+    assert said(warm) == said(new)
+
+
+def test_the_next_answer_is_read_where_the_last_one_was(answered, monkeypatch):
+    checker = answered.checker()
+    checker.check(answered.body, digest=DIGEST, nonce=NONCE, now=NOW)
+    monkeypatch.setattr("services.signer.adapters.tsa._read", lambda body: pytest.fail("read anew"))
+    other, nonce = Digest.of(b"other bytes"), (1 << 62) + 78
+    body = answered.world.token(tsp.TimeStampReq.load(request(other, nonce)))
+    assert checker.check(body, digest=other, nonce=nonce, now=NOW).der in body
+    with pytest.raises(Unavailable, match="timestamp-imprint"):
+        checker.check(body, digest=DIGEST, nonce=nonce, now=NOW)
+    with pytest.raises(Unavailable, match="timestamp-nonce"):
+        checker.check(body, digest=other, nonce=NONCE, now=NOW)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
