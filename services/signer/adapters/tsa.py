@@ -19,6 +19,7 @@ from events.values import Digest
 from services.runtime.clock import Clock
 from services.runtime.outbound import Outbound
 from services.signer.adapters import chains, der
+from services.signer.adapters.answers import put
 from services.signer.adapters.fetching import ask
 from services.signer.model import Token
 from services.signer.ports import TimestampAuthority
@@ -205,7 +206,6 @@ class _Layout:
     them found.
     """
 
-    size: int
     fixed: tuple[slice, ...]
     kept: bytes
     token: slice
@@ -224,8 +224,8 @@ class _Layout:
     named: bytes
 
     def fits(self, body: bytes) -> bool:
-        """Whether the answer differs from the one that was read in nothing but values."""
-        return len(body) == self.size and b"".join([body[one] for one in self.fixed]) == self.kept
+        """Whether the answer, of the same length, differs from the one that was read in nothing but values."""
+        return b"".join([body[one] for one in self.fixed]) == self.kept
 
 
 class TokenChecker:
@@ -236,7 +236,8 @@ class TokenChecker:
         self._pool = tuple(pool)
         self._skew = skew
         self._known: dict[tuple[bytes, bytes], _Signer] = {}
-        self._layout: _Layout | None = None
+        self._layouts: dict[int, _Layout] = {}
+        """By the answer's length, which differs by an octet or two."""
 
     def check(self, body: bytes, *, digest: Digest, nonce: int, now: datetime) -> Token:
         """The token in a TimeStampResp (DER) if it is what was asked for.
@@ -245,7 +246,7 @@ class TokenChecker:
             Unavailable: the code says which check failed.
         """
         try:
-            layout = self._layout
+            layout = self._layouts.get(len(body))
             if layout is None or not layout.fits(body):
                 layout = _read(body)
             if body[layout.hashed] != digest.raw:
@@ -260,7 +261,7 @@ class TokenChecker:
                     f"at most {self._skew.total_seconds():.0f} s",
                 )
             path = self._signed(body, layout, time)
-            self._layout = layout
+            put(self._layouts, len(body), layout, _KNOWN_MOST)
             return Token(body[layout.token], time, path)
         except (ValueError, TypeError, KeyError, IndexError, UnsupportedAlgorithm) as fault:
             raise _bad(
@@ -295,9 +296,7 @@ class TokenChecker:
             raise _bad("timestamp-algorithm", str(fault), "RSA of 2048 bit or ECDSA of 256 bit with SHA-2") from fault
         if signer is None:
             signer = self._learn(leaf, others, identifiers, time)
-            if len(self._known) >= _KNOWN_MOST:
-                self._known.clear()
-            self._known[layout.certificates, layout.named] = signer
+            put(self._known, (layout.certificates, layout.named), signer, _KNOWN_MOST)
         return signer.path
 
     def _learn(
@@ -355,7 +354,6 @@ def _read(body: bytes) -> _Layout:
         slice(end, start) for end, start in zip(ends, [*(start for start, _ in values), len(body)], strict=True)
     )
     return _Layout(
-        size=len(body),
         fixed=fixed,
         kept=b"".join([body[one] for one in fixed]),
         token=slice(token[0][1], token[0][3]),
