@@ -94,3 +94,26 @@ async def test_each_of_three_signers_has_the_level_that_was_asked_for(tmp_path):
         if not line.get("strict_ok") or said != [(level.value, "TOTAL_PASSED")] * 3:
             wrong[file.name] = (said, line)
     assert not wrong
+
+
+@pytest.mark.judge
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_one_signer_three_times_has_the_level_that_was_asked_for(tmp_path):
+    """The second and the third signature bring no new certificate and no new status."""
+    files: dict[str, str] = {}
+    async with desk(tmp_path) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        check = await at.status.check(party.chain)
+        for level in (BaselineLevel.LT, BaselineLevel.LTA):
+            pdf = pdfs.typst_pdfa()
+            for index, slot in enumerate(SLOTS):
+                ordered = order(pdf, check.path, party.credential, party.algorithm, slot=slot, index=index, level=level)
+                pdf = (await FastWriter(at.keys, at.authority, at.status).sign(pdf, ordered, check.evidence)).pdf
+            (tmp_path / f"{level.value}.pdf").write_bytes(pdf)
+            files[f"{level.value}.pdf"] = level.value
+        root = at.world.root.certificate.public_bytes(Encoding.PEM)
+        found = await asyncio.to_thread(judge, tmp_path, root, [tmp_path / name for name in files])
+    for name, level in files.items():
+        assert found[name]["strict_ok"]
+        assert [(one["level"], one["indication"]) for one in found[name]["signatures"]] == [(level, "TOTAL_PASSED")] * 3

@@ -208,6 +208,28 @@ async def test_a_store_of_another_maker_stays_beside_ours(tmp_path):
     assert len(held) > 2
 
 
+async def test_a_second_signature_by_one_certificate_brings_one_statement_and_no_more(tmp_path):
+    """EN 319 142-1 clause 5.4.2.3: no VRI dictionary; a store that differs from the one before is what LT asks for."""
+    stores = []
+    base = pdfs.minimal()
+    async with desk(tmp_path) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        check = await at.status.check(party.chain)
+        for index, slot in enumerate(("first", "second")):
+            ordered = order(base, check.path, party.credential, party.algorithm, slot=slot, index=index)
+            base = (await FastWriter(at.keys, at.authority, at.status).sign(base, ordered, check.evidence)).pdf
+            with pikepdf.open(io.BytesIO(base)) as document:
+                store = document.Root.DSS
+                assert "/VRI" not in store
+                kinds = ("/Certs", "/OCSPs", "/CRLs")
+                stores.append({kind: [one.read_bytes() for one in store.get(kind, [])] for kind in kinds})
+        assert await passes_at_pyhanko(base, at.world.root.der) == 2
+    first, second = stores
+    assert all(second[kind][: len(held)] == held for kind, held in first.items())
+    (fresh,) = [one for kind, held in first.items() for one in second[kind][len(held) :]]
+    assert fresh == min((*first["/OCSPs"], *first["/CRLs"]), key=len)
+
+
 async def test_a_file_signed_into_another_is_the_same_as_one_signed_in_memory(tmp_path):
     """RSASSA-PKCS1-v1_5 is deterministic, and so is all else: a repeated try gives the same octets."""
     base = pdfs.good()["with-picture"]

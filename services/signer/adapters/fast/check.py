@@ -22,7 +22,6 @@ from services.signer.adapters.der import OCTETS, SEQUENCE, SET, Span, span, with
 from services.signer.adapters.fast import cms
 from services.signer.adapters.fast.form import Catalog
 from services.signer.adapters.fast.reader import File
-from services.signer.adapters.fast.store import vri_key
 from services.signer.adapters.fast.syntax import (
     Declined,
     Dictionary,
@@ -219,17 +218,13 @@ def _named(attribute: bytes) -> bytes:
 
 
 def _check_store(file: File, catalog: Catalog, signature: _Signature) -> None:
-    """A store written after the signature has an entry for it, and status material (EN 319 142-1 clause 5.4)."""
+    """A store with status material was written after the signature (EN 319 142-1 clause 5.4)."""
     store = reference(catalog.content.get(b"/DSS"))
     held = file.read(store) if store is not None else None
-    entries = file.dictionary(held.get(b"/VRI")) if held is not None else None
-    entry = file.dictionary(entries.get(b"/" + vri_key(signature.contents))) if entries is not None else None
     if (
         store is None
         or held is None
-        or entry is None
         or not (file.array(held.get(b"/OCSPs")) or file.array(held.get(b"/CRLs")))
-        or not (file.array(entry.get(b"/OCSP")) or file.array(entry.get(b"/CRL")))
         or file.where(store).offset < signature.end
     ):
         raise not_ours("no validation data for this signature", "a DSS with it after it (PAdES-BASELINE-LT)")

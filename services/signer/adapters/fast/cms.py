@@ -75,7 +75,7 @@ def signatory(certificate: bytes) -> Signatory:
         _, _, start, end = span(certificate, outer[2], outer[3])
         parts = [one for one in within(certificate, start, end) if one[0] != CONTEXT_0]
         serial, issuer = parts[0], parts[2]
-    except (ValueError, IndexError) as fault:
+    except (ValueError, IndexError, x509.InvalidVersion) as fault:
         raise Refused(
             "certificate-malformed",
             found="a certificate that cannot be read",

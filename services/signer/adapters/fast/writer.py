@@ -129,8 +129,8 @@ class Hole:
         state = self.draft.all.fork().take(view[before : self.gap[0] - size])
         return state.take(view[self.gap[1] - size :]).digest()
 
-    def fill(self, content: bytes) -> bytes:
-        """Fill the hole; all of `/Contents`, its padding included.
+    def fill(self, content: bytes) -> None:
+        """Fill the hole.
 
         Raises:
             TooLarge: it does not fit.
@@ -141,7 +141,6 @@ class Hole:
             raise TooLarge
         self.draft.added[start : start + len(digits)] = digits
         self.draft.close()
-        return content + bytes((end - start - len(digits)) // 2)
 
 
 class FastWriter:
@@ -226,19 +225,19 @@ class FastWriter:
         may_begin(base.digest(), order, evidence)
         for attempt in (1, 2):
             try:
-                draft, contents, token = await self._signature(data, base, order, apart=apart)
+                draft, token = await self._signature(data, base, order, apart=apart)
                 break
             except TooLarge:
                 if attempt == 2:
                     raise no_room() from None
         if token is not None and order.level in LASTING:
-            await self._prolong(draft, contents, token, evidence, closed=order.level is BaselineLevel.LTA)
+            await self._prolong(draft, token, evidence, closed=order.level is BaselineLevel.LTA)
         return draft
 
     async def _signature(
         self, data: Octets, base: Passed, order: SigningOrder, *, apart: bool
-    ) -> tuple[Draft, bytes, Token | None]:
-        """The draft with the signature, its `/Contents` with their padding, the timestamp of it."""
+    ) -> tuple[Draft, Token | None]:
+        """The draft with the signature, and the timestamp of it."""
         template = cms.template(order.chain, order.redemption.algorithm)
         timed = order.level in TIMED
         room = template.room(self._authority.room(steady=self._keys.waits) if timed else 0)
@@ -253,13 +252,14 @@ class FastWriter:
             token = await self._authority.timestamp(Digest("sha256:" + stamped.hex()))
             draft.tokens[stamped] = token.der
         content = template.content_info(attributes, signature, token.der if token is not None else None)
-        return draft, hole.fill(content), token
+        hole.fill(content)
+        return draft, token
 
-    async def _prolong(self, draft: Draft, contents: bytes, first: Token, evidence: Evidence, *, closed: bool) -> None:
+    async def _prolong(self, draft: Draft, first: Token, evidence: Evidence, *, closed: bool) -> None:
         """Add the store in a revision of its own and, if `closed`, a document timestamp over it."""
         evidence += await self._status.evidence(first.path)
         try:
-            _add_store(draft, contents, evidence)
+            _add_store(draft, evidence)
             while closed:
                 before = _Before.of(draft)
                 hole = _prepare_timestamp(draft, self._authority.room(steady=False))
@@ -277,7 +277,7 @@ class FastWriter:
                 before.restore(draft)
                 if set(token.path) - set(evidence.certificates):
                     evidence = more
-                    _add_store(draft, contents, evidence)
+                    _add_store(draft, evidence)
         except Declined as fault:
             raise not_ours(
                 f"a file whose second reading failed ({fault.why})", "one that can be extended again"
@@ -437,9 +437,9 @@ def _stamp(revision: Revision, leaf: Leaf, rect: tuple[float, float, float, floa
     return stamp.draw(revision, order, wide * page.unit, high * page.unit, page.matrix)
 
 
-def _add_store(draft: Draft, contents: bytes, evidence: Evidence) -> None:
+def _add_store(draft: Draft, evidence: Evidence) -> None:
     revision, catalog = draft.revision(), draft.catalog
-    Store.of(catalog).add(revision, catalog, contents, evidence)
+    Store.of(catalog).add(revision, catalog, evidence)
     catalog.write(revision)
     draft.write(revision)
     draft.close()
