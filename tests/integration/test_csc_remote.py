@@ -7,6 +7,7 @@ import base64
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ import signer_house
 
 from events.binding import CertificateBound
 from events.values import Digest
+from services.signer.adapters.csc_store import SqlBook
+from services.signer.csc import signing
 from services.signer.model import SigningAlgorithm
 from services.verifier.engine import examine
 from tests.integration.test_csc_server import APP, CLIENT, Caller, Phone, known, sign_hash
@@ -118,6 +121,73 @@ async def test_a_sad_is_not_lost_while_the_holder_has_not_approved_at_the_provid
             await holds(caller, bound, digest, signature)
         assert asked(provider) == before + 2
         found = await caller.post("signatures/signHash", body, status=400)  # and now it is used
+        assert "was used" in found["error_description"]
+
+
+def dies_at(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """The process dies once, right before it writes this step of an attempt; its lease is short."""
+
+    write, died = getattr(SqlBook, step), []
+
+    async def dies(book: SqlBook, *what: Any) -> Any:
+        if not died:
+            died.append(step)
+            raise RuntimeError("the process died here")
+        return await write(book, *what)
+
+    monkeypatch.setattr(signing, "LEASE", timedelta(seconds=1))
+    monkeypatch.setattr(SqlBook, step, dies)
+
+
+async def goes_on(caller: Caller, body: dict[str, Any], status: int) -> dict[str, Any]:
+    """Send the same request until the lease of the dead one is over; what is said then."""
+    url, headers = f"{caller.at.url}/csc/v2/signatures/signHash", {"Authorization": f"Bearer {caller.token}"}
+    found: dict[str, Any] = {}
+
+    async def decided() -> bool:
+        nonlocal found
+        async with caller.session.post(url, json=body, headers=headers) as answer:
+            found = await answer.json()
+            if "a call with this SAD that has not ended" in str(found):
+                assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+                return False
+            assert answer.status == status, found
+            return True
+
+    await until(decided, what="the end of the dead call's lease")
+    return found
+
+
+async def test_a_crash_before_the_sad_is_given_back_does_not_lose_it(world, tmp_path, monkeypatch):
+    """The holder has been asked, the process dies: the same request goes on, and the holder is not asked twice."""
+    async with serving(Provider()) as provider, remote(world, tmp_path, provider) as (caller, bound):
+        before = asked(provider)
+        digests = [Digest.of(b"one"), Digest.of(b"two")]
+        body = sign_hash(bound, (await caller.sad(bound, digests))["SAD"], digests)
+        dies_at(monkeypatch, "give_back")
+        await caller.post("signatures/signHash", body, status=500)
+        await goes_on(caller, body, 503)
+        assert asked(provider) == before + 2
+        provider.approved = True
+        found = await goes_on(caller, body, 200)
+        for digest, signature in zip(digests, found["signatures"], strict=True):
+            await holds(caller, bound, digest, signature)
+        assert asked(provider) == before + 2
+
+
+async def test_a_crash_after_the_key_moved_gives_the_same_signature_and_moves_it_no_more(world, tmp_path, monkeypatch):
+    """EN 419241-1, SCAL2: the SAD is for one use; what was signed under it and given to nobody is given out now."""
+    async with serving(Provider()) as provider, remote(world, tmp_path, provider) as (caller, bound):
+        provider.asks = False
+        digests = [Digest.of(b"one")]
+        body = sign_hash(bound, (await caller.sad(bound, digests))["SAD"], digests)
+        dies_at(monkeypatch, "settle")
+        await caller.post("signatures/signHash", body, status=500)
+        moved = provider.signed
+        found = await goes_on(caller, body, 200)
+        await holds(caller, bound, digests[0], found["signatures"][0])
+        assert provider.signed == moved
+        found = await caller.post("signatures/signHash", body, status=400)
         assert "was used" in found["error_description"]
 
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import aiohttp
@@ -43,7 +44,8 @@ from domain.activation import hashes_txn
 from domain.merkle import Tree
 from events.binding import CertificateBound, CertificateSuspended
 from events.values import CertificateProfile, Code, Digest, KeyAlgorithm
-from services.signer.csc import authorization
+from services.signer.adapters.csc_store import SqlBook
+from services.signer.csc import authorization, signing
 from services.signer.csc.guesses import OF_ADDRESS, OF_CLIENT
 from services.signer.csc.model import SHA256, Client
 from services.verifier.engine import examine
@@ -391,6 +393,40 @@ async def test_one_sad_moves_the_key_once_however_many_ask_at_once(world, tmp_pa
                 return answer.status
 
         assert sorted(await asyncio.gather(*(ask() for _ in range(8)))) == [200] + [400] * 7
+
+
+async def test_a_crash_while_a_key_of_ours_signs_uses_the_sad_and_not_the_rest_of_the_approval(
+    world, tmp_path, monkeypatch
+):
+    """EN 419241-1, SCAL2, one use: nobody can tell whether the key moved, so it must not move again."""
+    async with calling(world, tmp_path) as caller:
+        bound = await caller.at.bind()
+        await known(caller, bound)
+        approved = [Digest.of(b"one"), Digest.of(b"two")]
+        sad = (await caller.sad(bound, approved))["SAD"]
+        with monkeypatch.context() as dying:
+            dying.setattr(signing, "LEASE", timedelta(0))
+            dying.setattr(SqlBook, "settle", AsyncMock(side_effect=RuntimeError("the process died here")))
+            await caller.post("signatures/signHash", sign_hash(bound, sad, approved[:1]), status=500)
+        found = await caller.post("signatures/signHash", sign_hash(bound, sad, approved[:1]), status=400)
+        assert "was used" in found["error_description"]
+        found = await caller.post("credentials/extendTransaction", {"credentialID": bound.credential, "SAD": sad})
+        await caller.post("signatures/signHash", sign_hash(bound, found["SAD"], approved[:1]), status=403)
+        await caller.post("signatures/signHash", sign_hash(bound, found["SAD"], approved[1:]))
+
+
+async def test_a_crash_before_a_request_is_put_by_for_later_leaves_the_sad(world, tmp_path, monkeypatch):
+    """operationMode A: the SAD is spent with the request that is remembered for it, or not at all."""
+    async with calling(world, tmp_path) as caller:
+        bound = await caller.at.bind()
+        await known(caller, bound)
+        approved = [Digest.of(b"one")]
+        sad = (await caller.sad(bound, approved))["SAD"]
+        with monkeypatch.context() as dying:
+            dying.setattr(SqlBook, "await_answer", AsyncMock(side_effect=RuntimeError("the process died here")))
+            later = sign_hash(bound, sad, approved, operationMode="A")
+            await caller.post("signatures/signHash", later, status=500)
+        await caller.post("signatures/signHash", sign_hash(bound, sad, approved))
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ from events.values import CredentialId, Digest, IdentityId
 from services.runtime.database import Database, Tx
 from services.signer.adapters import store
 from services.signer.adapters.tables import answers, authorizations, codes, tokens
-from services.signer.csc.model import AccessToken
+from services.signer.csc.model import AccessToken, Attempt, Sad
 from services.signer.csc.ports import Book, Code, Waiting
 from services.signer.model import Authorization
 from services.signer.ports import Credential
@@ -90,11 +91,23 @@ class SqlBook:
             )
         )
 
-    async def by_sad(self, sad: str, client: str) -> tuple[Authorization, bool, datetime] | None:
-        """The approval behind a client's SAD, whether the SAD was used, until when it lives."""
-        query = sa.select(authorizations).where(authorizations.c.sad == _sealed(sad), authorizations.c.client == client)
+    async def by_sad(self, sad: str, client: str, credential: CredentialId, now: datetime) -> Sad | None:
+        """A client's SAD for a credential, held in a write."""
+        query = sa.select(authorizations).where(
+            authorizations.c.sad == _sealed(sad),
+            authorizations.c.client == client,
+            authorizations.c.credential == str(credential),
+        )
         row = (await self._tx.execute(query.with_for_update())).first()
-        return None if row is None else (_authorization(row), bool(row.sad_spent), row.sad_expires_at)
+        if row is None:
+            return None
+        found, again = _authorization(row), row.returns is not None
+        if row.attempt is not None and row.attempt_until > now:
+            return Sad(found, row.sad_spent, row.sad_expires_at, Attempt(row.attempt, row.attempt_until, again))
+        if row.attempt is not None and again:
+            found = replace(found, signed=found.signed - set(json.loads(row.returns)))
+            return Sad(found, False, row.sad_expires_at, None)
+        return Sad(found, row.sad_spent, row.sad_expires_at, None)
 
     async def by_id(self, authorization: str) -> Authorization | None:
         """An approval, held in a write."""
@@ -102,20 +115,48 @@ class SqlBook:
         row = (await self._tx.execute(query.with_for_update())).first()
         return None if row is None else _authorization(row)
 
-    async def spend(self, authorization: Authorization, places: tuple[int, ...]) -> None:
+    async def spend(self, authorization: Authorization, places: tuple[int, ...], attempt: Attempt | None) -> None:
         """These hashes are signed now, and the SAD is used."""
-        signed = json.dumps(sorted({*authorization.signed, *places}))
-        await self._change(authorization, signed=signed, sad_spent=True)
+        await self._change(
+            authorization,
+            signed=_places({*authorization.signed, *places}),
+            sad_spent=True,
+            attempt=attempt.id if attempt else None,
+            attempt_until=attempt.until if attempt else None,
+            returns=_places(places) if attempt and attempt.again else None,
+        )
 
-    async def give_back(self, authorization: str, places: tuple[int, ...]) -> None:
-        """These hashes were not signed after all, and the SAD was not used."""
-        known = await self.by_id(authorization)
-        if known is not None:
-            await self._change(known, signed=json.dumps(sorted(known.signed - set(places))), sad_spent=False)
+    async def hold_on(self, authorization: str, attempt: Attempt) -> None:
+        """Keep an attempt alive, if it is still the one."""
+        await self._tx.execute(
+            authorizations.update().where(*_at_work(authorization, attempt)).values(attempt_until=attempt.until)
+        )
+
+    async def settle(self, authorization: str, attempt: Attempt) -> bool:
+        """The attempt has come to its end; false when it is not the one any more."""
+        changed = await self._tx.execute(
+            authorizations.update().where(*_at_work(authorization, attempt)).values(**_NO_ATTEMPT)
+        )
+        return changed.rowcount == 1
+
+    async def give_back(self, authorization: str, attempt: Attempt, places: tuple[int, ...]) -> None:
+        """An attempt signed nothing after all."""
+        query = sa.select(authorizations).where(*_at_work(authorization, attempt))
+        row = (await self._tx.execute(query.with_for_update())).first()
+        if row is not None:
+            known = _authorization(row)
+            await self._change(known, signed=_places(known.signed - set(places)), sad_spent=False, **_NO_ATTEMPT)
 
     async def renew(self, authorization: Authorization, sad: str, sad_expires_at: datetime) -> None:
         """Another SAD for the same approval."""
-        await self._change(authorization, sad=_sealed(sad), sad_spent=False, sad_expires_at=sad_expires_at)
+        await self._change(
+            authorization,
+            signed=_places(authorization.signed),
+            sad=_sealed(sad),
+            sad_spent=False,
+            sad_expires_at=sad_expires_at,
+            **_NO_ATTEMPT,
+        )
 
     async def _change(self, authorization: Authorization, **values: Any) -> None:
         await self._tx.execute(authorizations.update().where(authorizations.c.id == authorization.id).values(**values))
@@ -208,6 +249,17 @@ class SqlBooks:
         """A write transaction."""
         async with self._database.write() as tx:
             yield SqlBook(tx)
+
+
+_NO_ATTEMPT: dict[str, None] = {"attempt": None, "attempt_until": None, "returns": None}
+
+
+def _at_work(authorization: str, attempt: Attempt) -> tuple[sa.ColumnElement[bool], ...]:
+    return (authorizations.c.id == authorization, authorizations.c.attempt == attempt.id)
+
+
+def _places(places: Iterable[int]) -> str:
+    return json.dumps(sorted(places))
 
 
 def _held(response: str, owner: str) -> tuple[sa.ColumnElement[bool], ...]:

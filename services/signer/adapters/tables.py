@@ -98,6 +98,9 @@ authorizations = sa.Table(
     sa.Column("sad_expires_at", Instant, nullable=False),
     sa.Column("issued_at", Instant, nullable=False),
     sa.Column("expires_at", Instant, nullable=False),
+    sa.Column("attempt", sa.String(36)),
+    sa.Column("attempt_until", Instant),
+    sa.Column("returns", sa.Text),
 )
 
 answers = sa.Table(

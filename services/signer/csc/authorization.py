@@ -122,21 +122,15 @@ class Authorizations:
         """`credentials/extendTransaction`: a new SAD while hashes of the approval are left to sign.
 
         Raises:
-            Refused: nothing left, or too late: for this SAD (CSC API v2.0: the current unexpired one), or in all.
+            Refused: nothing left, or too late: for this SAD, or in all.
+            Unavailable: a call with this SAD is at work.
         """
         now = self.clock.now()
         async with self.books.write() as book:
-            found = await book.by_sad(asked.sad, caller.client)
-            if found is None or found[0].credential != credential_of(asked.credential):
+            found = await book.by_sad(asked.sad, caller.client, credential_of(asked.credential), now)
+            if found is None:
                 raise sad_unknown()
-            authorization = found[0]
-            if now >= found[2]:
-                raise refused(
-                    "invalid-sad",
-                    "a SAD whose time is over",
-                    "the last one, in its time",
-                    remedy="let the holder approve again",
-                )
+            authorization = found.extendable(now)
             left = [digest for place, digest in enumerate(authorization.digests) if place not in authorization.signed]
             wanted = digests_of(asked.hashes, asked.hash_algorithm)
             if not left or now >= authorization.expires_at or any(digest not in left for digest in wanted):

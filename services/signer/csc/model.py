@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from events.errors import AntinError, Refused, Unavailable
 from events.values import BaselineLevel, CredentialId, Digest
-from services.signer.model import SigningAlgorithm
+from services.signer.model import Authorization, SigningAlgorithm
 
 SHA256 = "2.16.840.1.101.3.4.2.1"
 _PKCS1, _RSA, _PSS = "1.2.840.113549.1.1.11", "1.2.840.113549.1.1.1", "1.2.840.113549.1.1.10"
@@ -83,6 +83,77 @@ class AccessToken:
     client: str
     authorization: str | None
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A call that signs at once, and until when its process is taken to be alive.
+
+    `again`: should it die, the SAD is unspent again. Only with keys that find an operation that was begun, so that the
+    same request moves no key twice (`KeyStore.waits`); elsewhere nobody can tell whether the key moved, and what is
+    spent stays spent.
+    """
+
+    id: str
+    until: datetime
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sad:
+    """Signature activation data as they stand now. `attempt`: the call that is at work with them."""
+
+    authorization: Authorization
+    spent: bool
+    expires_at: datetime
+    attempt: Attempt | None
+
+    def usable(self, now: datetime) -> Authorization:
+        """The approval behind them, if they may sign.
+
+        Raises:
+            Refused: used, or their time is over.
+            Unavailable: a call is at work whose outcome decides.
+        """
+        if now < self.expires_at and self.attempt is not None and self.attempt.again:
+            raise self.busy(self.attempt, now)
+        if self.spent or now >= self.expires_at:
+            raise refused(
+                "invalid-sad",
+                "a SAD that was used or whose time is over",
+                "a fresh one: each is for one call",
+                remedy="call credentials/extendTransaction, or let the holder approve again",
+            )
+        return self.authorization
+
+    def extendable(self, now: datetime) -> Authorization:
+        """The approval behind them, if others may follow them.
+
+        Raises:
+            Refused: their time is over (CSC API v2.0, credentials/extendTransaction: the current unexpired SAD).
+            Unavailable: a call is at work whose outcome decides what is left.
+        """
+        if now >= self.expires_at:
+            raise refused(
+                "invalid-sad",
+                "a SAD whose time is over",
+                "the last one, in its time",
+                remedy="let the holder approve again",
+            )
+        if self.attempt is not None:
+            raise self.busy(self.attempt, now)
+        return self.authorization
+
+    @staticmethod
+    def busy(attempt: Attempt, now: datetime) -> Unavailable:
+        """The fault that another call is at work."""
+        return Unavailable(
+            "sad-at-work",
+            found="a call with this SAD that has not ended",
+            expected="one call at a time",
+            remedy="send the same request again later: if that call died, this one goes on where it stood",
+            retry_after=min((attempt.until - now).total_seconds(), 5.0),
+        )
 
 
 def secret_fits(client: Client | None, secret: str | None) -> bool:

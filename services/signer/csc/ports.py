@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from events.values import CredentialId, IdentityId
-from services.signer.csc.model import AccessToken
+from services.signer.csc.model import AccessToken, Attempt, Sad
 from services.signer.model import Authorization
 from services.signer.ports import Credential
 
@@ -60,20 +60,28 @@ class Book(Protocol):
         """
         ...
 
-    async def by_sad(self, sad: str, client: str) -> tuple[Authorization, bool, datetime] | None:
-        """The approval behind a client's SAD, whether the SAD was used, until when it lives. Held in a write."""
+    async def by_sad(self, sad: str, client: str, credential: CredentialId, now: datetime) -> Sad | None:
+        """A client's SAD for a credential, held in a write; of an attempt that died, what `Attempt.again` says."""
         ...
 
     async def by_id(self, authorization: str) -> Authorization | None:
         """An approval, held in a write."""
         ...
 
-    async def spend(self, authorization: Authorization, places: tuple[int, ...]) -> None:
-        """These hashes are signed now, and the SAD is used."""
+    async def spend(self, authorization: Authorization, places: tuple[int, ...], attempt: Attempt | None) -> None:
+        """These hashes are signed now, and the SAD is used; by an attempt, or later, by whoever answers."""
         ...
 
-    async def give_back(self, authorization: str, places: tuple[int, ...]) -> None:
-        """These hashes were not signed after all, and the SAD was not used."""
+    async def hold_on(self, authorization: str, attempt: Attempt) -> None:
+        """Keep an attempt alive until its new `until`, if it is still the one."""
+        ...
+
+    async def settle(self, authorization: str, attempt: Attempt) -> bool:
+        """The attempt has come to its end, and what it signed is signed; false when it is not the one any more."""
+        ...
+
+    async def give_back(self, authorization: str, attempt: Attempt, places: tuple[int, ...]) -> None:
+        """An attempt signed nothing after all: these hashes are free, and the SAD was not used."""
         ...
 
     async def renew(self, authorization: Authorization, sad: str, sad_expires_at: datetime) -> None:
