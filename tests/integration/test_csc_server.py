@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote_plus, urlencode, urlsplit
 
 import aiohttp
 import pytest
@@ -193,6 +193,17 @@ async def test_without_a_living_token_nothing_is_told(world, tmp_path):
         assert (await caller.form("oauth2/token", wrong, 401))["error"] == "invalid_client"
         public = {"grant_type": "client_credentials", "client_id": APP.id, "client_secret": ""}
         assert (await caller.form("oauth2/token", public, 401))["error"] == "invalid_client"
+
+
+@pytest.mark.parametrize("spelled", [SECRET, quote_plus(SECRET)])
+async def test_a_secret_comes_in_the_header_form_encoded_or_as_it_is(world, tmp_path, spelled):
+    """RFC 6749 clause 2.3.1."""
+    async with calling(world, tmp_path, login=False) as caller:
+        url, form = f"{caller.at.url}/csc/v2/oauth2/token", {"grant_type": "client_credentials"}
+        for secret, status in ((spelled, 200), (quote_plus(spelled + "%"), 401)):
+            basic = base64.b64encode(f"{CLIENT.id}:{secret}".encode()).decode()
+            async with caller.session.post(url, data=form, headers={"Authorization": f"Basic {basic}"}) as answer:
+                assert answer.status == status, await answer.text()
 
 
 async def told(caller: Caller, fields: dict[str, str], address: str) -> tuple[int, Any, str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote_plus
 
 import structlog
 
@@ -92,7 +93,9 @@ class Tokens:
             return await self._redeem_code(client, form, self.guesses.at_code(name, address))
         tries = self.guesses.at_secret(name, address)
         tries.admit()
-        if not secret_fits(client, secret) or client is None:
+        # RFC 6749 clause 2.3.1 wants the secret form-encoded within Basic; many clients send it as it is.
+        spellings = (secret,) if basic is None else (secret, unquote_plus(basic[1]))
+        if not any(secret_fits(client, one) for one in spellings) or client is None:
             tries.wrong()
             log.warning("csc-wrong-secret", client=client.id if client is not None else None)
             raise _client_unknown()
