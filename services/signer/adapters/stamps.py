@@ -56,7 +56,8 @@ def text_for(certificate: bytes, at: datetime, mark: str) -> StampText:
 @cache
 def font_bytes() -> bytes:
     """The font without layout tables: composed Vietnamese letters need none, and reading them takes 100 ms a stamp."""
-    font: Any = TTFont(BytesIO(FONT_FILE.read_bytes()), lazy=True)
+    # The same octets in every process: a key elsewhere is asked for one digest, whoever signs and whenever it restarts.
+    font: Any = TTFont(BytesIO(FONT_FILE.read_bytes()), lazy=True, recalcTimestamp=False)
     for table in ("GPOS", "GSUB", "GDEF"):
         if table in font:
             del font[table]
