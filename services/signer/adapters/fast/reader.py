@@ -284,6 +284,10 @@ class File:
         return self.data, self._behind_head(wanted.number, place)
 
     def _behind_head(self, number: int, place: Place) -> int:
+        usual = b"%d %d obj" % (number, place.generation)
+        end = place.offset + len(usual)
+        if self.data[place.offset : end] == usual:
+            return end
         head = _HEAD.match(self.data, place.offset, min(self.size, place.offset + 60))
         if head is None or int(head[1]) != number or int(head[2]) != place.generation:
             raise Declined("an object that is not where the cross-reference says")

@@ -36,10 +36,10 @@ class Revision:
         """Write an object, or write it anew. `value` is its text, with its stream if it has one, or a dictionary."""
         self.objects[ref.number] = (ref.generation, self.file.write(ref, value))
 
-    def write(self, mark: bytes, *, on_a_new_line: bool) -> tuple[bytearray, dict[int, int]]:
+    def write(self, trailer: bytes, *, on_a_new_line: bool) -> tuple[bytearray, dict[int, int]]:
         """The octets to append, and where in the whole file each object's value begins.
 
-        `mark` are 16 octets for the second half of /ID; `on_a_new_line` says that a line end has to come first.
+        `trailer` are entries that every trailer has; `on_a_new_line` says that a line end has to come first.
 
         Raises:
             Declined: the file is too large for its cross-references.
@@ -48,61 +48,66 @@ class Revision:
         rows: dict[int, tuple[int, int]] = {}
         values: dict[int, int] = {}
         for number, (generation, text) in sorted(self.objects.items()):
-            rows[number] = (self.start + len(out), generation)
-            out += b"%d %d obj\n" % (number, generation)
-            values[number] = self.start + len(out)
+            at = self.start + len(out)
+            rows[number] = (at, generation)
+            head = b"%d %d obj\n" % (number, generation)
+            values[number] = at + len(head)
+            out += head
             out += text
             out += b"\nendobj\n"
-        previous = self.file.xref
         xref = self.start + len(out)
         if xref > FURTHEST:
             raise Declined("a file too large for ten digits")
         if self.file.sections[0].is_stream:
             own = self.reserve().number
             rows[own] = (xref, 0)
-            index: list[bytes] = []
-            body: list[bytes] = []
-            for run in _runs(rows):
-                index.append(b"%d %d" % (run[0], len(run)))
-                body.extend(b"\x01%b%b" % (rows[n][0].to_bytes(5), rows[n][1].to_bytes(2)) for n in run)
-            packed = b"".join(body)
-            out += (
-                b"%d 0 obj\n<< /Type /XRef /W [1 5 2] /Index [%b] /Length %d%b >>\nstream\n%b\nendstream\nendobj\n"
-                % (
-                    own,
-                    b" ".join(index),
-                    len(packed),
-                    self._trailer(previous, mark),
-                    packed,
-                )
-            )
+            out += self._stream(own, rows, trailer)
         else:
-            out += b"xref\n"
-            for run in _runs(rows):
-                out += b"%d %d\n" % (run[0], len(run))
-                out += b"".join(b"%010d %05d n\r\n" % rows[n] for n in run)
-            out += b"trailer\n<<%b >>\n" % self._trailer(previous, mark)
+            out += self._table(rows, trailer)
         out += b"startxref\n%d\n%%%%EOF\n" % xref
         self.file.xref = xref
         return out, values
 
-    def _trailer(self, previous: int, mark: bytes) -> bytes:
-        trailer = self.file.trailer
-        kept = b"".join(
-            b" %b %b" % (key, value) for key in (b"/Root", b"/Info") if (value := trailer.get(key)) is not None
+    def _table(self, rows: dict[int, tuple[int, int]], trailer: bytes) -> bytes:
+        runs = b"".join(
+            b"%d %d\n%b" % (run[0], len(run), b"".join([b"%010d %05d n\r\n" % rows[n] for n in run]))
+            for run in _runs(rows)
         )
-        identity = trailer.get(b"/ID")
-        if identity is not None:
-            pair = self.file.array(identity)
-            if len(pair) != 2:
-                raise Declined("a file identifier that is not a pair")
-            kept += b" /ID [%b <%b>]" % (pair[0], mark.hex().upper().encode())
-        return b" /Size %d /Prev %d%b" % (self.beyond, previous, kept)
+        return b"xref\n%btrailer\n<< /Size %d /Prev %d%b >>\n" % (runs, self.beyond, self.file.xref, trailer)
+
+    def _stream(self, own: int, rows: dict[int, tuple[int, int]], trailer: bytes) -> bytes:
+        runs = _runs(rows)
+        index = b" ".join(b"%d %d" % (run[0], len(run)) for run in runs)
+        packed = b"".join(b"\x01%b%b" % (rows[n][0].to_bytes(5), rows[n][1].to_bytes(2)) for run in runs for n in run)
+        return (
+            b"%d 0 obj\n<< /Type /XRef /W [1 5 2] /Index [%b] /Length %d /Size %d /Prev %d%b >>\nstream\n%b"
+            b"\nendstream\nendobj\n" % (own, index, len(packed), self.beyond, self.file.xref, trailer, packed)
+        )
+
+
+def repeated(file: File, mark: bytes) -> bytes:
+    """What each new trailer says again: the catalog, the information, and an identifier (ISO 32000-2 clause 14.4)
+    whose second half is `mark`, 16 octets.
+
+    Raises:
+        Declined: the identifier is not a pair.
+    """
+    kept = b"".join(
+        b" %b %b" % (key, value) for key in (b"/Root", b"/Info") if (value := file.trailer.get(key)) is not None
+    )
+    identity = file.trailer.get(b"/ID")
+    if identity is not None:
+        pair = file.array(identity)
+        if len(pair) != 2:
+            raise Declined("a file identifier that is not a pair")
+        kept += b" /ID [%b <%b>]" % (pair[0], mark.hex().upper().encode())
+    return kept
 
 
 def _runs(numbers: Iterable[int]) -> list[list[int]]:
+    """The numbers, which ascend, in runs without a gap."""
     found: list[list[int]] = []
-    for number in sorted(numbers):
+    for number in numbers:
         if found and found[-1][-1] == number - 1:
             found[-1].append(number)
         else:

@@ -30,10 +30,11 @@ no octet of a comment is ever read as something else, and no number of them take
 _STRING = rb"\([^()\\]*(?:\\.[^()\\]*)*\)"
 _SHORT = rb"<[0-9A-Fa-f]{0,64}>"
 _FLAT = rb"\[(?:[^\[\]<>()%]++|" + _SHORT + rb")*+\]"
+_PLAIN_DICTIONARY = rb"<<(?:[^\[\]<>()%]++|" + _SHORT + rb"|" + _FLAT + rb")*+>>"
 _SIMPLE = (
     rb"[0-9]{1,10}[" + _WHITE + rb"]+[0-9]{1,5}[" + _WHITE + rb"]+R(?!" + _PLAIN + rb")"
     rb"|/" + _PLAIN + rb"*|" + _PLAIN + rb"+|" + _STRING + rb"|" + _SHORT + rb"|" + _FLAT
-    + rb"|<<(?:[^\[\]<>()%]++|" + _SHORT + rb"|" + _FLAT + rb")*+>>"
+    + rb"|<<(?:[^\[\]<>()%]++|" + _SHORT + rb"|" + _FLAT + rb"|" + _PLAIN_DICTIONARY + rb")*+>>"
 )  # fmt: skip
 """Values whose end one expression finds; not long hexadecimal strings, nor values nested more deeply."""
 _ENTRY = re.compile(_SKIP + rb"(/" + _PLAIN + rb"*+)" + _SKIP + rb"(?:(" + _SIMPLE + rb")|(?=[<\[(]))", re.DOTALL)

@@ -30,7 +30,7 @@ from services.signer.adapters.fast.form import (
 )
 from services.signer.adapters.fast.pages import Leaf, last_page, leaves, numbers
 from services.signer.adapters.fast.reader import File
-from services.signer.adapters.fast.revision import Revision
+from services.signer.adapters.fast.revision import Revision, repeated
 from services.signer.adapters.fast.store import Store
 from services.signer.adapters.fast.syntax import Declined, Dictionary, Octets, Ref, reference, text_string
 from services.signer.adapters.release import LASTING, TIMED, TooLarge, may_begin, no_room, not_ours
@@ -72,7 +72,7 @@ class Draft:
     all: Passed
     added: bytearray
     beyond: int
-    mark: bytes
+    trailer: bytes
     ends_line: bool
     tokens: dict[bytes, bytes]
     """The timestamp tokens that came and were checked, by the digest that each is over."""
@@ -81,8 +81,8 @@ class Draft:
     def on(cls, file: File, catalog: Catalog, form: Form, base: Passed) -> Draft:
         """The file with nothing added yet."""
         ends_line = file.data[file.size - 1 : file.size] in (b"\n", b"\r")
-        mark = base.digest()[:16]
-        return cls(file, catalog, form, base, base.fork(), bytearray(), file.beyond, mark, ends_line, {})
+        trailer = repeated(file, base.digest()[:16])
+        return cls(file, catalog, form, base, base.fork(), bytearray(), file.beyond, trailer, ends_line, {})
 
     def revision(self) -> Revision:
         """A new revision after all that is there."""
@@ -91,7 +91,7 @@ class Draft:
 
     def write(self, revision: Revision) -> dict[int, int]:
         """Append a revision; where in the whole file each of its objects' values begins."""
-        fresh, values = revision.write(self.mark, on_a_new_line=not self.ends_line)
+        fresh, values = revision.write(self.trailer, on_a_new_line=not self.ends_line)
         self.added += fresh
         self.beyond, self.ends_line = revision.beyond, True
         return values
