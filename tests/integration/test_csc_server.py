@@ -44,8 +44,10 @@ from domain.activation import hashes_txn
 from domain.merkle import Tree
 from events.binding import CertificateBound, CertificateSuspended
 from events.values import CertificateProfile, Code, Digest, KeyAlgorithm
+from services.runtime import lease
 from services.signer.adapters.csc_store import SqlBook
-from services.signer.csc import authorization, signing
+from services.signer.adapters.pades_writer import BoundedWriter
+from services.signer.csc import answers, authorization, signing
 from services.signer.csc.guesses import OF_ADDRESS, OF_CLIENT
 from services.signer.csc.model import SHA256, Client
 from services.verifier.engine import examine
@@ -57,6 +59,8 @@ CLIENT = Client(
     secret_sha256=hashlib.sha256(SECRET.encode()).hexdigest(),
     redirect_uris=("https://portal.example/back",),
 )
+LEASE_HERE = 3.0
+"""Seconds of a lease in a test that outlasts it."""
 APP = Client(id="app", name="Ứng dụng", redirect_uris=("https://app.example/cb",))
 
 
@@ -589,6 +593,39 @@ async def test_documents_are_signed_whole(world, tmp_path, mode):
         assert signed.startswith(pdf)
         report = examine(signed, file="x.pdf", anchors=[world.root.der], now=caller.at.platform.clock.now())
         assert (report.verdict.value, report.signatures[0].level) == ("passed", "PAdES-BASELINE-LTA")
+
+
+async def test_of_two_signers_on_one_database_one_makes_a_document_that_takes_longer_than_a_lease(
+    world, tmp_path, monkeypatch
+):
+    made, sign = [], BoundedWriter.sign
+
+    async def slowly(writer: BoundedWriter, *what: Any) -> Any:
+        made.append(writer)
+        await asyncio.sleep(2 * LEASE_HERE)
+        return await sign(writer, *what)
+
+    monkeypatch.setattr(BoundedWriter, "sign", slowly)
+    monkeypatch.setattr(answers, "LEASE", timedelta(seconds=LEASE_HERE))
+    monkeypatch.setattr(lease, "RENEWAL", LEASE_HERE / 10)
+    monkeypatch.setattr(answers, "POLL", LEASE_HERE / 10)
+    async with calling(world, tmp_path) as caller, house(world, tmp_path, csc_clients=(CLIENT,)):
+        bound = await caller.at.bind()
+        await known(caller, bound)
+        pdf = pdfs.minimal()
+        sad = (await caller.sad(bound, [Digest.of(pdf)], purpose="sign-documents"))["SAD"]
+        one = {"document": base64.b64encode(pdf).decode(), "signature_format": "P", "conformance_level": "Ades-B-B"}
+        body = {"credentialID": bound.credential, "SAD": sad, "operationMode": "A", "documents": [one]}
+        response = {"responseID": (await caller.post("signatures/signDoc", body))["responseID"]}
+        url, headers = f"{caller.at.url}/csc/v2/signatures/signPolling", {"Authorization": f"Bearer {caller.token}"}
+        status = 202
+        async with asyncio.timeout(60):
+            while status == 202:
+                await asyncio.sleep(0.1)
+                async with caller.session.post(url, json=response, headers=headers) as answer:
+                    status, found = answer.status, await answer.json()
+        assert (status, list(found)) == (200, ["DocumentWithSignature"])
+    assert len(made) == 1
 
 
 async def test_an_approval_of_documents_signs_no_hashes(world, tmp_path):
