@@ -149,6 +149,7 @@ class _Reading:
     """An answer while it comes in."""
 
     future: asyncio.Future[Answer]
+    until: float
     limit: int
     headers: dict[str, str] = field(default_factory=dict)
     body: bytearray = field(default_factory=bytearray)
@@ -166,23 +167,23 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._reading: _Reading | None = None
+        self._alarm: asyncio.TimerHandle | None = None
 
     async def ask(self, request: bytes, limit: int, until: float) -> Answer:
         """The answer to a request, waited for until then by the loop's clock."""
         loop = asyncio.get_running_loop()
         if self._transport is None or self.closed:
             raise Stale
-        reading = self._reading = _Reading(loop.create_future(), limit)
+        reading = self._reading = _Reading(loop.create_future(), until, limit)
         self._transport.write(request)
-        # `asyncio.timeout` would cost as much as the rest of this.
-        alarm = loop.call_at(until, self._fail, reading, TimeoutError())
+        if self._alarm is None or self._alarm.when() > until:
+            self._set_alarm(loop, until)
         try:
             answer = await reading.future
         except BaseException:
             self.abort()
             raise
         finally:
-            alarm.cancel()
             self._reading = None
         self._fresh, self.used = False, loop.time()
         return answer
@@ -190,8 +191,27 @@ class _Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close it, whatever is under way."""
         self.closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         if self._transport is not None:
             self._transport.abort()
+
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
+        # It stays for the requests to come: one for each of them would cost a tenth of what they take.
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = loop.call_at(when, self._ring, loop)
+
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._alarm = None
+        reading = self._reading
+        if reading is None:
+            return
+        if loop.time() < reading.until:
+            self._set_alarm(loop, reading.until)
+        else:
+            self._fail(reading, TimeoutError())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP and TLS give nothing else
@@ -199,6 +219,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         reading = self._reading
         if reading is None or reading.future.done():
             return

@@ -71,7 +71,10 @@ async def fetch_if_changed(
 
 
 def _header(answer: Answer, name: str) -> str:
-    return next((value for found, value in answer.headers.items() if found.lower() == name), "")
+    for found, value in answer.headers.items():
+        if found.lower() == name:
+            return value
+    return ""
 
 
 def _unavailable(code: str, found: str, expected: str) -> Unavailable:

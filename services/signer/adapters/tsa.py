@@ -410,8 +410,8 @@ def _moment(text: bytes) -> datetime:
     if text[-1:] != b"Z" or len(whole) != 14 or not (whole + fraction).isdigit():
         raise ValueError("a time that is not YYYYMMDDhhmmss[.f]Z")
     micro = int(fraction[:6].ljust(6, b"0")) if fraction else 0
-    year, *parts = int(whole[:4]), *(int(whole[at : at + 2]) for at in (4, 6, 8, 10, 12))
-    return datetime(year, parts[0], parts[1], parts[2], parts[3], parts[4], micro, UTC)
+    year, month, day = int(whole[:4]), int(whole[4:6]), int(whole[6:8])
+    return datetime(year, month, day, int(whole[8:10]), int(whole[10:12]), int(whole[12:]), micro, UTC)
 
 
 def _attributes(body: bytes, attributes: der.Span) -> tuple[der.Span, list[der.Span], str, bytes]:

@@ -299,8 +299,11 @@ def _unescaped(octets: bytes) -> bytes:
     return re.sub(rb"\\([0-7]{1,3}|\r\n|.)", one, octets, flags=re.DOTALL)
 
 
+_DELIMITER = re.compile(rb"([()\\])")
+
+
 def text_string(said: str) -> bytes:
     """A text string as PDF writes it: literal where it is ASCII, else UTF-16BE in hexadecimal."""
     if said.isascii() and said.isprintable():
-        return b"(%b)" % re.sub(rb"([()\\])", rb"\\\1", said.encode("ascii"))
+        return b"(%b)" % _DELIMITER.sub(rb"\\\1", said.encode("ascii"))
     return b"<FEFF%b>" % said.encode("utf-16-be").hex().upper().encode()

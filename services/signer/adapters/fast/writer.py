@@ -266,8 +266,9 @@ class FastWriter:
                 stamped = hole.digest()
                 token = await self._authority.timestamp(Digest("sha256:" + stamped.hex()))
                 draft.tokens[stamped] = token.der
-                more = evidence + await self._status.evidence(token.path)
-                if set(token.path) <= set(evidence.certificates):
+                material = await self._status.evidence(token.path)
+                complete = all(one in evidence.certificates for one in token.path)
+                if complete:
                     try:
                         hole.fill(token.der)
                         return
@@ -275,8 +276,8 @@ class FastWriter:
                         pass
                 # An authority may sign its next token with another certificate: then its material has to be in, too.
                 before.restore(draft)
-                if set(token.path) - set(evidence.certificates):
-                    evidence = more
+                if not complete:
+                    evidence += material
                     _add_store(draft, evidence)
         except Declined as fault:
             raise not_ours(
