@@ -8,13 +8,14 @@ import secrets
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from cli.installation import Installation
 from lab.world import World
+from services.runtime import certificates
 
 _SUBJECT = {"organisation_name": "Antin Lab Verifier", "tax_code": "0100000001"}
 _DAYS = 1000
@@ -42,9 +43,9 @@ def _is_of(world: World, chain: Path) -> bool:
     if not chain.exists():
         return False
     try:
-        certificate = x509.load_pem_x509_certificates(chain.read_bytes())[0]
+        certificate = certificates.all_in(chain.read_bytes())[0]
         certificate.verify_directly_issued_by(world.pki.issuing.certificate)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 

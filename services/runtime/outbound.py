@@ -71,11 +71,11 @@ class Outbound:
         Answers above `limit` bytes are refused, or with `cut` only read that far.
 
         Raises:
-            Unavailable: forbidden address, no connection, too slow, too large. Statuses are the caller's to judge.
+            Unavailable: no URL, forbidden address, no connection, too slow, too large. The caller judges statuses.
         """
         if self._session is None:
             raise RuntimeError("Outbound is used outside its async with block")
-        target = URL(url)
+        target = _target(url)
         if target.scheme not in ("http", "https") or target.user is not None:
             raise _unavailable(target, "a URL that is not plain http or https")
         sent = dict(headers or {})
@@ -116,7 +116,7 @@ class Outbound:
         try:
             return await self._connections.post(url, body, headers, limit=limit, timeout=timeout)
         except (TimeoutError, OSError, ValueError) as fault:
-            raise _unavailable(URL(url), f"no usable answer ({type(fault).__name__})") from fault
+            raise _unavailable(_target(url), f"no usable answer ({type(fault).__name__})") from fault
 
     def _open(self, found: Any) -> socket.socket:
         """Called with the resolved address, after DNS: what is checked is what is connected to."""
@@ -151,6 +151,19 @@ def _inside(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     if isinstance(ip, ipaddress.IPv6Address) and (ip.is_site_local or any(ip in network for network in _EMBEDDING)):
         return True
     return not ip.is_global or ip.is_multicast
+
+
+def _target(url: str) -> URL:
+    """The address; it may have come from a certificate, where anything can stand."""
+    try:
+        return URL(url)
+    except ValueError as fault:
+        raise Unavailable(
+            "outside-unavailable",
+            found="an address that cannot be read",
+            expected="an http or https URL",
+            remedy="correct it where it was set; if it stands in a certificate, tell its CA",
+        ) from fault
 
 
 def _unavailable(target: URL, found: str) -> Unavailable:

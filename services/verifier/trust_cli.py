@@ -29,7 +29,6 @@ from services.verifier.adapters.trust_sources import fetch
 from services.verifier.report import local
 from services.verifier.trust_store import (
     ANY,
-    FETCHED,
     FOLDER,
     NAME,
     SUFFIXES,
@@ -41,6 +40,7 @@ from services.verifier.trust_store import (
     SetSettings,
     Source,
     read_certificates,
+    read_fetched,
     read_set,
     read_settings,
     utc,
@@ -261,8 +261,7 @@ class TrustDesk:
         settings = read_settings(place)
         if settings.source is None:
             return DONE
-        known = Fetched.model_validate_json((place / FETCHED).read_text()) if (place / FETCHED).exists() else None
-        fetched = await fetch(settings.source, outbound, self._clock.now(), known=known)
+        fetched = await fetch(settings.source, outbound, self._clock.now(), known=read_fetched(place))
         write_fetched(place, fetched)
         self._say(_told(place.name, fetched))
         return DONE

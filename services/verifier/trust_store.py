@@ -22,9 +22,10 @@ from typing import Annotated, TypeVar
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from events.errors import Refused
+from services.runtime import certificates
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 SUFFIXES = (".pem", ".crt", ".cer", ".der")
@@ -37,6 +38,15 @@ MOST_CERTIFICATES = 5_000
 
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def _base64(text: str) -> str:
+    base64.b64decode(text, validate=True)
+    return text
+
+
+Base64 = Annotated[str, AfterValidator(_base64)]
+"""Octets in base64 (RFC 4648 clause 4)."""
 
 
 class Kind(StrEnum):
@@ -81,8 +91,8 @@ class Source(_Strict):
     url: str
     sha256: str | None = None
     """The answer must have this digest (a pinned bundle of certificates), hexadecimal."""
-    operators: tuple[str, ...] = ()
-    """The answer is a trusted list, signed under one of these certificates (DER, base64)."""
+    operators: tuple[Base64, ...] = ()
+    """The answer is a trusted list, signed under one of these certificates (DER)."""
     days: Annotated[int, Field(ge=1, le=366)] = 7
     """An answer older than this is not used."""
 
@@ -101,8 +111,7 @@ class SetSettings(_Strict):
 class FetchedAnchor(_Strict):
     """One certificate of a trusted list or of a pinned bundle."""
 
-    der: str
-    """Base64."""
+    der: Base64
     purposes: tuple[Purpose, ...] = ANY
     service: str | None = None
     granted: tuple[Span, ...] | None = None
@@ -135,7 +144,7 @@ class Anchor:
     @cached_property
     def certificate(self) -> x509.Certificate:
         """The certificate, parsed."""
-        return x509.load_der_x509_certificate(self.der)
+        return certificates.from_der(self.der)
 
     @cached_property
     def sha256(self) -> str:
@@ -145,7 +154,7 @@ class Anchor:
     @cached_property
     def spki(self) -> str:
         """SHA-256 of the public key (SubjectPublicKeyInfo), hexadecimal."""
-        key = self.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        key = certificates.key_of(self.certificate).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return hashlib.sha256(key).hexdigest()
 
     @property
@@ -266,7 +275,7 @@ def read_set(folder: Path) -> AnchorSet:
         Refused: something in it cannot be read; the file is named.
     """
     settings = read_settings(folder)
-    fetched = _json(folder / FETCHED, Fetched) if (folder / FETCHED).exists() else None
+    fetched = read_fetched(folder)
     anchors: dict[str, Anchor] = {}
     for der in read_certificates(folder, needed=False):
         digest = hashlib.sha256(der).hexdigest()
@@ -298,6 +307,12 @@ def read_settings(folder: Path) -> SetSettings:
     """What `set.json` says; a folder without one is a set of the kind `own`."""
     place = folder / SETTINGS
     return _json(place, SetSettings) if place.exists() else SetSettings()
+
+
+def read_fetched(folder: Path) -> Fetched | None:
+    """What `fetched.json` says; none where nothing was fetched yet."""
+    place = folder / FETCHED
+    return _json(place, Fetched) if place.exists() else None
 
 
 def plain_set(place: Path) -> AnchorSet:
@@ -348,8 +363,7 @@ def certificates_in(raw: bytes, place: Path | str) -> list[bytes]:
         Refused: it holds none, or one whose key cannot be read.
     """
     try:
-        pem = b"-----BEGIN" in raw
-        found = x509.load_pem_x509_certificates(raw) if pem else [x509.load_der_x509_certificate(raw)]
+        found = certificates.all_in(raw)
     except ValueError as fault:
         raise _junk(place) from fault
     return [_certificate(one.public_bytes(Encoding.DER), place) for one in found]
@@ -358,7 +372,7 @@ def certificates_in(raw: bytes, place: Path | str) -> list[bytes]:
 def _certificate(der: bytes, place: Path | str) -> bytes:
     try:
         Anchor(der).spki  # noqa: B018 - an anchor whose key cannot be read can never be found again
-    except Exception as fault:
+    except ValueError as fault:
         raise _junk(place) from fault
     return der
 
@@ -376,7 +390,7 @@ def write_fetched(folder: Path, fetched: Fetched) -> None:
 def write_certificate(folder: Path, der: bytes) -> Path:
     """Keep one certificate as a PEM file named by its digest."""
     place = folder / f"{hashlib.sha256(der).hexdigest()[:16]}.pem"
-    _write(place, x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode())
+    _write(place, Anchor(der).certificate.public_bytes(Encoding.PEM).decode())
     return place
 
 

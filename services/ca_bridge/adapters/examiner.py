@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import AttributeOID, ExtensionOID, NameOID
@@ -17,6 +17,7 @@ from domain.identifiers import from_subject
 from events.errors import Malformed, Refused
 from events.values import CertificateProfile, Digest, KeyAlgorithm
 from services.ca_bridge.ports import Issued, Wanted
+from services.runtime import certificates
 
 DOCUMENT_SIGNING = {
     x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36"),
@@ -200,23 +201,31 @@ def _agree(one: str, other: str) -> bool:
 def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature) as fault:
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as fault:
         raise _refused("certificate-bad-path", "a chain whose signatures do not hold") from fault
 
 
 def _parsed(pem: str, chain: Sequence[str]) -> tuple[x509.Certificate, list[x509.Certificate]]:
     try:
-        certificate = x509.load_pem_x509_certificate(pem.encode())
-        return certificate, [x509.load_pem_x509_certificate(one.encode()) for one in chain]
+        certificate, *issuers = [certificates.from_pem(one.encode()) for one in (pem, *chain)]
+        for one in (certificate, *issuers):
+            certificates.extensions_of(one)
+            certificates.key_of(one)
     except ValueError as fault:
-        raise _refused("certificate-unreadable", "something that is no certificate") from fault
+        raise _refused("certificate-unreadable", "something that is no certificate that can be read") from fault
+    if not 0 < certificate.serial_number < 1 << 160:
+        found = "a serial number that is not positive, or of more than 20 octets (RFC 5280 clause 4.1.2.2)"
+        raise _refused("certificate-unreadable", found)
+    return certificate, issuers
 
 
 def _request(csr: bytes) -> x509.CertificateSigningRequest:
     try:
-        return x509.load_pem_x509_csr(csr)
+        asked = certificates.request(csr)
+        certificates.key_of(asked)
     except ValueError as fault:
-        raise _refused("request-unreadable", "something that is no PKCS#10 request") from fault
+        raise _refused("request-unreadable", "something that is no PKCS#10 request that can be read") from fault
+    return asked
 
 
 def _spki(holder: x509.Certificate | x509.CertificateSigningRequest) -> bytes:
@@ -224,8 +233,17 @@ def _spki(holder: x509.Certificate | x509.CertificateSigningRequest) -> bytes:
 
 
 def _load(path: Path) -> x509.Certificate:
-    data = path.read_bytes()
-    return x509.load_pem_x509_certificate(data) if b"-----BEGIN" in data else x509.load_der_x509_certificate(data)
+    try:
+        found = certificates.all_in(path.read_bytes())[0]
+        certificates.key_of(found)
+    except ValueError as fault:
+        raise Malformed(
+            "anchor-unreadable",
+            found=f"the file {path.name}, which holds no certificate that can be read",
+            expected="an X.509 certificate, PEM or DER",
+            remedy="remove or replace the file",
+        ) from fault
+    return found
 
 
 def _refused(code: str, found: str) -> Refused:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from services.runtime import certificates
 from services.signer.adapters import chains
 from services.signer.adapters.der import BITS, SEQUENCE, span, whole, within
 from services.signer.model import CLOCK_SKEW, Standing, StatusRow
@@ -70,7 +71,7 @@ def judge_ocsp(
         if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
             raise Unusable(f"the responder says {response.response_status.name.lower()}")
         _check_responder(body, response, issuer, now, checks)
-        echoed = [e.value.nonce for e in response.extensions if isinstance(e.value, x509.OCSPNonce)]
+        echoed = [e.value.nonce for e in certificates.extensions_of(response) if isinstance(e.value, x509.OCSPNonce)]
         if nonce is not None and echoed and echoed != [nonce]:
             raise Unusable("the answer carries another nonce")
         single = next((item for item in response.responses if _speaks_of(item, certificate, issuer)), None)
@@ -87,7 +88,7 @@ def judge_ocsp(
                 return _revoked(row, reason, single.revocation_time_utc)
             case _:
                 raise Unusable("the responder does not know the certificate")
-    except (ValueError, UnsupportedAlgorithm, TypeError, KeyError, x509.DuplicateExtension) as fault:
+    except (ValueError, UnsupportedAlgorithm, TypeError, KeyError) as fault:
         raise Unusable(f"an answer that cannot be read ({type(fault).__name__})") from fault
 
 
@@ -101,12 +102,11 @@ def judge_crl(
     """
     now = blank.checked_at
     try:
-        pem = b"-----BEGIN" in body[:100]
-        found = x509.load_pem_x509_crl(body) if pem else x509.load_der_x509_crl(body)
+        found = certificates.revocation_list(body)
         der = found.public_bytes(Encoding.DER)
         if found.issuer != certificate.issuer or certificate.issuer != issuer.subject:
             raise Unusable("a CRL of another issuer")
-        for extension in found.extensions:
+        for extension in certificates.extensions_of(found):
             value = extension.value
             if isinstance(value, x509.IssuingDistributionPoint):
                 if value.indirect_crl or value.only_some_reasons or value.only_contains_attribute_certs:
@@ -117,7 +117,7 @@ def judge_crl(
                     raise Unusable("a CRL for other kinds of certificates")
             elif extension.critical:
                 raise Unusable("a CRL with a critical extension that is not understood, or a delta CRL")
-        if not issuer.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign:
+        if not certificates.extensions_of(issuer).get_extension_for_class(x509.KeyUsage).value.crl_sign:
             raise Unusable("an issuer that may not sign CRLs")
         checks.once(
             der,
@@ -134,7 +134,7 @@ def judge_crl(
         if entry is None:
             return replace(row, standing=Standing.GOOD), der
         reason = None
-        for extension in entry.extensions:
+        for extension in certificates.extensions_of(entry):
             if isinstance(extension.value, x509.CRLReason):
                 reason = extension.value.reason
         if reason is x509.ReasonFlags.remove_from_crl:
@@ -142,14 +142,7 @@ def judge_crl(
         return _revoked(row, reason, entry.revocation_date_utc), der
     except InvalidSignature as fault:
         raise Unusable("a CRL whose signature is wrong") from fault
-    except (
-        ValueError,
-        UnsupportedAlgorithm,
-        TypeError,
-        KeyError,
-        x509.ExtensionNotFound,
-        x509.DuplicateExtension,
-    ) as fault:
+    except (ValueError, UnsupportedAlgorithm, TypeError, KeyError, x509.ExtensionNotFound) as fault:
         raise Unusable(f"a CRL that cannot be read ({type(fault).__name__})") from fault
 
 
@@ -190,9 +183,10 @@ def _check_responder(
             return
         try:
             checks.once(chains.der(candidate), issuer, partial(candidate.verify_directly_issued_by, issuer))
-            usage = candidate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-            candidate.extensions.get_extension_for_class(x509.OCSPNoCheck)
-        except (InvalidSignature, ValueError, TypeError, x509.DuplicateExtension) as fault:
+            said = certificates.extensions_of(candidate)
+            usage = said.get_extension_for_class(x509.ExtendedKeyUsage).value
+            said.get_extension_for_class(x509.OCSPNoCheck)
+        except (InvalidSignature, ValueError, TypeError) as fault:
             raise Unusable("a responder that the issuer did not name") from fault
         except x509.ExtensionNotFound as fault:
             raise Unusable("a responder without id-kp-OCSPSigning or ocsp-nocheck") from fault
@@ -213,7 +207,7 @@ def _check_times(
 ) -> None:
     if this_update > now + CLOCK_SKEW:
         raise Unusable("an answer from the future")
-    if next_update is not None and next_update + CLOCK_SKEW < now:
+    if next_update is not None and next_update < now - CLOCK_SKEW:  # it may be the last moment of time
         raise Unusable(f"an answer that was to be renewed at {next_update:%Y-%m-%dT%H:%M:%SZ}")
     if next_update is None and this_update < now - oldest:
         raise Unusable("an answer that is too old")

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
 from events.errors import Refused
+from services.runtime import certificates
 from services.signer.adapters.der import SEQUENCE, span, whole
 
 HASHES: dict[str, type[hashes.HashAlgorithm]] = {
@@ -39,17 +40,6 @@ class Distrust(Refused):
     """A certificate has no path to a configured root."""
 
 
-def load_certificates(data: bytes) -> list[x509.Certificate]:
-    """The certificates in PEM or DER.
-
-    Raises:
-        ValueError: neither of the two.
-    """
-    if b"-----BEGIN" in data:
-        return x509.load_pem_x509_certificates(data)
-    return [x509.load_der_x509_certificate(data)]
-
-
 def load_anchors(folder: Path) -> list[x509.Certificate]:
     """Every root in a folder of .pem, .crt, .cer and .der files.
 
@@ -60,7 +50,7 @@ def load_anchors(folder: Path) -> list[x509.Certificate]:
     for file in sorted(folder.glob("*")) if folder.is_dir() else []:
         if file.suffix.lower() in {".pem", ".crt", ".cer", ".der"}:
             try:
-                anchors.extend(load_certificates(file.read_bytes()))
+                anchors.extend(certificates.all_in(file.read_bytes()))
             except ValueError as fault:
                 raise Refused(
                     "anchor-unreadable",
@@ -220,8 +210,12 @@ def _in_time(certificate: x509.Certificate, at: datetime) -> None:
 
 def _understood(certificate: x509.Certificate) -> None:
     try:
-        unknown = [e.oid.dotted_string for e in certificate.extensions if e.critical and e.oid not in UNDERSTOOD]
-    except (ValueError, x509.DuplicateExtension) as fault:
+        unknown = [
+            each.oid.dotted_string
+            for each in certificates.extensions_of(certificate)
+            if each.critical and each.oid not in UNDERSTOOD
+        ]
+    except ValueError as fault:
         raise Distrust(
             "certificate-malformed",
             found="extensions that cannot be read",
@@ -252,7 +246,6 @@ def _issued(issuer: x509.Certificate, subject: x509.Certificate, below: int, at:
         subject.verify_directly_issued_by(issuer)
     except (
         Distrust,
-        x509.DuplicateExtension,
         x509.ExtensionNotFound,
         InvalidSignature,
         UnsupportedAlgorithm,

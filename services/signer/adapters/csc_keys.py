@@ -9,12 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import SecretStr
 
 from events.errors import Refused, Unavailable
+from services.runtime import certificates
 from services.runtime.clock import Clock
 from services.runtime.json_reading import object_of
 from services.runtime.outbound import Answer as Reply
@@ -294,9 +293,9 @@ def _public_of(found: Mapping[str, Any], algorithm: SigningAlgorithm) -> bytes |
         return None
     chain = _texts(certificate, "certificates")
     try:
-        leaf = x509.load_der_x509_certificate(base64.b64decode(chain[0], validate=True))
-        public = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, IndexError, UnsupportedAlgorithm):
+        leaf = certificates.from_der(base64.b64decode(chain[0], validate=True))
+        public = certificates.key_of(leaf).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, IndexError):
         return None
     return public if kind_of(public, pss=algorithm.is_pss) is algorithm else None
 

@@ -7,7 +7,6 @@ import hashlib
 from typing import Any
 
 from asn1crypto import algos, cms, tsp
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.reader import PdfFileReader
@@ -15,6 +14,7 @@ from pyhanko.sign.fields import enumerate_sig_fields
 
 from events.errors import Refused
 from events.values import BaselineLevel
+from services.runtime import certificates
 from services.signer.adapters import chains
 from services.signer.adapters.documents import LIBRARY_FAULTS, open_reader
 from services.signer.adapters.pages import look
@@ -105,7 +105,7 @@ def _check_signature(output: bytes, value: generic.DictionaryObject, certificate
         raise not_ours("a CMS without the signer's certificate", "the certificate inside")
     try:
         chains.verify_signature(
-            x509.load_der_x509_certificate(certificate).public_key(),
+            certificates.key_of(certificates.from_der(certificate)),
             signer["signature"].native,
             b"\x31" + signer["signed_attrs"].dump()[1:],
             algos.SignedDigestAlgorithm.load(signer["signature_algorithm"].dump()),

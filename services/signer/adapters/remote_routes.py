@@ -6,13 +6,12 @@ import base64
 from contextlib import suppress
 from typing import Annotated
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import BaseModel, ConfigDict, Field
 
 from events.errors import Refused
 from events.values import CredentialId, KeyAlgorithm, Uuid
+from services.runtime import certificates
 from services.runtime.access import Public, Scope
 from services.runtime.web import Call, Reply, Route
 from services.signer.adapters.hub_keys import WEBHOOK_LIMIT, HubProvider
@@ -55,8 +54,8 @@ def remote_routes(keys: RemoteKeys) -> list[Route]:
         asked: RemoteLink = call.body
         try:
             credential = CredentialId(call.path["id"])
-            key = x509.load_pem_x509_certificate(asked.certificate.encode()).public_key()
-        except (ValueError, UnsupportedAlgorithm) as fault:
+            key = certificates.key_of(certificates.from_pem(asked.certificate.encode()))
+        except ValueError as fault:
             raise Refused(
                 "remote-link-unreadable",
                 found="a credential id or a certificate that cannot be read",

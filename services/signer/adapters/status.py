@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -18,6 +17,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from events.errors import Refused, Unavailable
 from events.values import Digest
+from services.runtime import certificates
 from services.runtime.clock import Clock
 from services.runtime.outbound import Outbound
 from services.signer.adapters import chains
@@ -117,7 +117,7 @@ class OnlineStatus:
             return vouched[1]
         evidence = Evidence(certificates=path)
         ends: list[datetime] = []
-        for certificate, issuer in pairwise([x509.load_der_x509_certificate(item) for item in path]):
+        for certificate, issuer in pairwise([certificates.from_der(item) for item in path]):
             known = await self._status(certificate, issuer, Role.TIMESTAMP, now, keep=True)
             if known.row.standing is not Standing.GOOD:
                 raise Unavailable(
@@ -138,16 +138,15 @@ class OnlineStatus:
         if known is not None and known.since <= now <= known.until:
             return known
         try:
-            certificates = [x509.load_der_x509_certificate(item) for item in chain]
-            leaf = certificates[0]
-        except (ValueError, IndexError) as fault:
+            leaf, *issuers = [certificates.from_der(item) for item in chain]
+        except ValueError as fault:
             raise Refused(
                 "certificate-malformed",
                 found="a chain that holds no readable certificate",
                 expected="X.509 certificates, the signer's first",
                 remedy="bind the credential anew",
             ) from fault
-        path = chains.build_path(leaf, (*certificates[1:], *self._pool), self._anchors, now)
+        path = chains.build_path(leaf, (*issuers, *self._pool), self._anchors, now)
         _may_sign(leaf)
         built = _Path(path, tuple(chains.der(one) for one in path), *chains.lifetime(path))
         put(self._paths, chain, built, _PATHS_MOST)
@@ -272,4 +271,4 @@ def _crl_urls(certificate: x509.Certificate) -> list[str]:
 
 
 def _web(urls: Iterable[str]) -> list[str]:
-    return [url for url in urls if urlsplit(url).scheme in ("http", "https")][:3]
+    return [url for url in urls if url.lower().startswith(("http://", "https://"))][:3]

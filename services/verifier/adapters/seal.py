@@ -31,6 +31,7 @@ from pyhanko.sign.timestamps import TimeStamper, TimestampRequestError
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from events.errors import Malformed, Refused, Unavailable
+from services.runtime import certificates
 from services.runtime.clock import Clock
 from services.runtime.outbound import Answer, Outbound
 from services.runtime.settings import secret
@@ -73,10 +74,11 @@ class Seal:
         if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
             raise _unusable(f"another kind of key in {key_file.name}", "RSA or an elliptic curve of App. I")
         try:
-            chain = x509.load_pem_x509_certificates(chain_file.read_bytes())
+            chain = certificates.all_in(chain_file.read_bytes())
+            public = certificates.key_of(chain[0])
         except (OSError, ValueError) as fault:
             raise _unusable(f"no certificates in {chain_file.name}", "PEM certificates") from fault
-        if _spki(key.public_key()) != _spki(chain[0].public_key()):
+        if _spki(key.public_key()) != _spki(public):
             raise _unusable(f"a first certificate in {chain_file.name} of another key", "the key's own certificate")
         if tsa and not re.match(r"https?://[^/\s]+", tsa):
             raise _unusable("an address of the timestamp authority that is none", "an http or https URL")

@@ -11,12 +11,12 @@ import base64
 from collections.abc import Sequence
 from contextlib import suppress
 
-from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from events.errors import Unavailable
+from services.runtime import certificates
 from services.runtime.outbound import Outbound
 from services.verifier.model import Brought, MissingStatus
 
@@ -58,8 +58,8 @@ class OnlineStatus:
         if need.issuer is None or not need.ocsp:
             return None
         try:
-            certificate = x509.load_der_x509_certificate(base64.b64decode(need.certificate))
-            issuer = x509.load_der_x509_certificate(base64.b64decode(need.issuer))
+            certificate = certificates.from_der(base64.b64decode(need.certificate))
+            issuer = certificates.from_der(base64.b64decode(need.issuer))
             # RFC 5019 clause 2.1.1: SHA-1 names the certificate here, it protects nothing.
             request = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, SHA1()).build()  # noqa: S303
         except ValueError:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cryptography import x509
 from lxml import etree  # type: ignore[import-untyped]
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
 from events.errors import Refused
+from services.runtime import certificates
 from services.verifier.trust_store import FetchedAnchor, Purpose, Span, certificates_in
 
 TSL = "http://uri.etsi.org/02231/v2#"
@@ -110,7 +110,7 @@ def _signed(root: Any, operators: Sequence[bytes], now: datetime) -> Any:
         try:
             results = XMLVerifier().verify(
                 root,
-                x509_cert=x509.load_der_x509_certificate(der),
+                x509_cert=certificates.from_der(der),
                 expect_config=wanted,
             )
         except Exception:  # noqa: BLE001, S112 - whatever ails the signature under this certificate, it does not fit
