@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import SecretStr
 
 from events.values import BaselineLevel, ContractId, CredentialId, Digest, Slot
+from services.runtime import certificates
 from services.runtime.clock import SystemClock
 from services.runtime.outbound import Outbound
-from services.signer.adapters.chains import der, load_certificates
+from services.signer.adapters.chains import der
 from services.signer.adapters.fast.writer import FastWriter
 from services.signer.adapters.file_keys import FileKeys
 from services.signer.adapters.status import OnlineStatus
@@ -68,7 +69,7 @@ class Desk:
             key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"bench"))
         )
         keys = FileKeys(place / "keys", SecretStr("bench"))
-        chain = load_certificates((place / "chain.pem").read_bytes())
+        chain = certificates.all_in((place / "chain.pem").read_bytes())
         host = tsa.removeprefix("http://").split("/")[0]
         async with Outbound(allowed=[host]) as outbound:
             status = OnlineStatus(outbound, chain[-1:], clock)

@@ -32,7 +32,8 @@ from events.errors import AntinError
 from events.values import BaselineLevel, ContractId, CredentialId, Digest, Slot
 from lab import timestamps
 from lab.pki import Issuer
-from services.signer.adapters.chains import der, load_certificates
+from services.runtime import certificates
+from services.signer.adapters.chains import der
 from services.signer.adapters.fast.reader import File
 from services.signer.adapters.fast.syntax import Declined
 from services.signer.adapters.fast.writer import FastWriter
@@ -63,8 +64,8 @@ class Authority:
     """The toy authority at noon, always; without serial numbers and nonces."""
 
     def __init__(self, world: Path) -> None:
-        (certificate,) = load_certificates((world / "tsa.pem").read_bytes())
-        (root,) = load_certificates((world / "root.cer").read_bytes())
+        (certificate,) = certificates.all_in((world / "tsa.pem").read_bytes())
+        (root,) = certificates.all_in((world / "root.cer").read_bytes())
         self._issuer = Issuer("tsa", certificate, load_pem_private_key((world / "tsa.key").read_bytes(), None))
         self._path = der(certificate), der(root)
 
@@ -98,7 +99,7 @@ class Signing:
         timestamps.secrets = SimpleNamespace(token_bytes=lambda size: b"\1" * size)
         store = FileKeys(world / "keys", SecretStr("one form"))
         self._writer = FastWriter(store, Authority(world), Status(world))
-        self._chain = tuple(der(one) for one in load_certificates((world / "rsa2048" / "chain.pem").read_bytes()))
+        self._chain = tuple(der(one) for one in certificates.all_in((world / "rsa2048" / "chain.pem").read_bytes()))
         lists = tuple((world / name).read_bytes() for name in ("root.crl", "issuing.crl"))
         self._evidence = Evidence(self._chain, (), lists)
 
