@@ -8,6 +8,8 @@ from collections.abc import Callable
 from asn1crypto import core
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 _EDI_PARTY_NAME = bytes.fromhex("3008a506a10413026869")
@@ -69,6 +71,13 @@ ODD = WHOLLY | EXTENDED | KEYED
 def as_pem(der: bytes, label: str = "CERTIFICATE") -> str:
     """The octets in PEM, whatever they are (RFC 7468)."""
     return f"-----BEGIN {label}-----\n{base64.encodebytes(der).decode()}-----END {label}-----\n"
+
+
+def signed_again(der: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The same, with a signature that holds (ECDSA with SHA-256)."""
+    found = asn1_x509.Certificate.load(der)
+    found["signature_value"] = core.OctetBitString(key.sign(found["tbs_certificate"].dump(), ec.ECDSA(hashes.SHA256())))
+    return bytes(found.dump())
 
 
 def _replaced(der: bytes, old: bytes, new: bytes) -> bytes:

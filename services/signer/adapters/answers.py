@@ -182,7 +182,8 @@ def _check_responder(
         if candidate == issuer:
             return
         try:
-            checks.once(chains.der(candidate), issuer, partial(candidate.verify_directly_issued_by, issuer))
+            der = chains.der(candidate)
+            checks.once(der, issuer, partial(_issued_by, der, issuer))
             said = certificates.extensions_of(candidate)
             usage = said.get_extension_for_class(x509.ExtendedKeyUsage).value
             said.get_extension_for_class(x509.OCSPNoCheck)
@@ -196,6 +197,11 @@ def _check_responder(
             raise Unusable("a responder whose own certificate is out of date")
         return
     raise Unusable("an answer signed by nobody known")
+
+
+def _issued_by(der: bytes, issuer: x509.Certificate) -> None:
+    # Read anew: of what an answer carries the library lets pass more than of a certificate by itself.
+    certificates.from_der(der).verify_directly_issued_by(issuer)
 
 
 def _check_times(

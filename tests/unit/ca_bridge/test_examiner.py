@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asn1crypto import csr as asn1_csr
+from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, NameOID
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from events.errors import Malformed, Refused, Unavailable
 from events.values import CertificateProfile, Digest, KeyAlgorithm
@@ -24,6 +29,7 @@ from services.ca_bridge.adapters.outside import _settled
 from services.ca_bridge.ports import Person, Wanted
 from services.runtime.outbound import Answer
 from tests.support.bridge_books import NOON
+from tests.support.odd_certificates import KEYED, ODD, WHOLLY, as_pem
 
 ANN = citizen(1)
 FIRM = firm(0)
@@ -293,3 +299,72 @@ def test_a_held_certificate_of_somebody_else_another_name_or_kind_of_key_is_not_
     assert code(lambda: held(desk, desk.natural(), rsa_wanted)) == "key-of-another-kind"
     assert code(lambda: held(desk, desk.forge(drop=(x509.KeyUsage,)))) == "certificate-incomplete"
     assert code(lambda: held(desk, {"certificate": "no PEM", "chain": []})) == "certificate-unreadable"
+
+
+# --- certificates, requests and roots that nobody can read to the end
+
+
+def der_of(pem: str) -> bytes:
+    return x509.load_pem_x509_certificate(pem.encode()).public_bytes(Encoding.DER)
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_cannot_be_read_to_the_end_is_refused_wherever_it_stands(desk: Desk, kind: str) -> None:
+    """RFC 5280 clauses 4.1.2.1, 4.1.2.4, 4.1.2.5, 4.2: what a CA or a hub sends is theirs, not ours."""
+    found = desk.natural()
+    odd = [as_pem(ODD[kind](der_of(one))) for one in (found["certificate"], found["chain"][0])]
+    for changed in ({"certificate": odd[0]}, {"chain": [odd[1], *found["chain"][1:]]}):
+        assert code(lambda changed=changed: desk.examine(found | changed)) == "certificate-unreadable"
+        assert code(lambda changed=changed: held(desk, found | changed)) == "certificate-unreadable"
+
+
+def test_a_signature_of_an_unknown_algorithm_does_not_hold(desk: Desk) -> None:
+    found = desk.natural()
+    der = der_of(found["certificate"])
+    known, unknown = bytes.fromhex("06082a8648ce3d040302"), bytes.fromhex("06082a8648ce3d040309")
+    assert known in der
+    assert code(lambda: held(desk, found | {"certificate": as_pem(der.replace(known, unknown))})) == (
+        "certificate-bad-path"
+    )
+
+
+@pytest.mark.parametrize("octets", [21, 2000])
+def test_a_serial_number_is_of_at_most_20_octets(desk: Desk, octets: int) -> None:
+    """RFC 5280 clause 4.1.2.2: "conforming CAs MUST NOT use serialNumber values longer than 20 octets"."""
+    found = desk.natural()
+    changed = asn1_x509.Certificate.load(der_of(found["certificate"]))
+    changed["tbs_certificate"]["serial_number"] = int.from_bytes(b"\x7f" * octets)
+    long = as_pem(changed.dump(force=True))
+    assert code(lambda: held(desk, found | {"certificate": long})) == "certificate-unreadable"
+
+
+def test_a_request_that_cannot_be_read_to_the_end_is_refused(desk: Desk) -> None:
+    """RFC 2986 clause 4.1: version 0, and a key that somebody knows."""
+    der = x509.load_pem_x509_csr(desk.csr).public_bytes(Encoding.DER)
+    key = bytes.fromhex("06072a8648ce3d0201")
+    assert key in der
+    version = asn1_csr.CertificationRequest.load(der)
+    version["certification_request_info"]["version"] = 3
+    for odd in (version.dump(force=True), der.replace(key, key[:-1] + b"\x09")):
+        csr = as_pem(odd, "CERTIFICATE REQUEST").encode()
+        assert code(lambda csr=csr: desk.examiner.possession(csr, CHALLENGE, KeyAlgorithm.P256)) == "request-unreadable"
+
+
+@pytest.mark.parametrize("kind", WHOLLY | KEYED)
+def test_a_root_that_cannot_be_read_is_a_fault_of_the_settings(desk: Desk, tmp_path: Path, kind: str) -> None:
+    root = ODD[kind](desk.pki.root.certificate.public_bytes(Encoding.DER))
+    (tmp_path / "odd.cer").write_bytes(root)
+    with pytest.raises(Malformed, match=r"odd\.cer"):
+        Examiner(tmp_path)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_one_octet_changed_is_refused(desk: Desk, data: st.DataObject) -> None:
+    found = desk.natural()
+    der = der_of(found["certificate"])
+    at, value = data.draw(st.integers(0, len(der) - 1)), data.draw(st.integers(0, 255))
+    assume(der[at] != value)
+    changed = as_pem(der[:at] + bytes([value]) + der[at + 1 :])
+    with warnings.catch_warnings(action="ignore"), pytest.raises(Refused):
+        held(desk, found | {"certificate": changed})
