@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import SecretStr
 
 from events.errors import Refused, Unavailable
@@ -25,6 +26,7 @@ from services.signer.adapters.remote_store import SqlRemoteBooks
 from services.signer.model import HashPermit, SigningAlgorithm
 from tests.support.clocks import StillClock
 from tests.support.csc_provider import Provider, serving
+from tests.support.odd_certificates import KEYED, ODD, WHOLLY
 from tests.support.permits import permit
 from tests.support.remote import OIDS, books, csc, ec_key, self_signed
 
@@ -244,6 +246,20 @@ async def test_credentials_at_once_get_keys_of_their_own_and_then_there_are_none
         assert len(set(made)) == 3
         with pytest.raises(Refused, match="remote-key-none-free"):
             await at.keys.create(CredentialId(str(uuid.uuid4())), P256)
+
+
+@pytest.mark.parametrize("kind", WHOLLY | KEYED)
+async def test_a_certificate_that_cannot_be_read_is_passed_over(tmp_path, kind):
+    """RFC 5280 clause 4.1: one odd credential at the provider hides no other, and alone it is none."""
+    async with signatory(tmp_path) as at:
+        odd = ec_key()
+        at.provider.offer(odd, ODD[kind](self_signed(odd)), OIDS[P256])
+        with pytest.raises(Refused, match="remote-key-none-free"):
+            await at.keys.create(CredentialId(str(uuid.uuid4())), P256)
+        good = ec_key()
+        at.provider.offer(good, self_signed(good), OIDS[P256])
+        public = good.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        assert await at.keys.create(CredentialId(str(uuid.uuid4())), P256) == public
 
 
 async def test_a_request_for_a_certificate_may_be_made_again_after_a_refusal(tmp_path):

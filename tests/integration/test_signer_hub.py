@@ -43,7 +43,9 @@ from services.signer.adapters.remote_keys import RemoteKeys
 from services.signer.adapters.remote_store import SqlRemoteBooks
 from services.signer.model import SigningAlgorithm
 from services.signer.wiring import build
+from tests.support import pki
 from tests.support.clocks import StillClock
+from tests.support.odd_certificates import KEYED, WHOLLY, as_pem
 from tests.support.permits import permit
 from tests.support.remote import books
 from tests.support.waiting import until
@@ -335,6 +337,23 @@ async def test_a_refusal_on_the_phone_is_said(outside, tmp_path):
             (fact,) = await at.facts(1)
             assert isinstance(fact, SigningRefused)
             assert fact.reason == "remote-signature-refused"
+
+
+async def test_a_certificate_that_cannot_be_read_is_not_linked(outside, tmp_path):
+    """RFC 5280 clauses 4.1.2.1, 4.1.2.4, 4.1.2.5: the sender hears what was expected, and nothing breaks here."""
+    good = pki.issue("Somebody").der
+    headers = {"Authorization": f"Bearer {signer_house.KEY}"}
+    async with (
+        World(tmp_path / "lab") as world,
+        house(outside, world, tmp_path) as at,
+        aiohttp.ClientSession(headers=headers) as session,
+    ):
+        for change in (WHOLLY | KEYED).values():
+            body = {"remote": "some-key", "certificate": as_pem(change(good)), "key_algorithm": "p-256"}
+            url = f"{at.url}/v1/credentials/{uuid.uuid4()}/remote"
+            async with session.put(url, json=body) as answer:
+                assert answer.status == 400, await answer.text()
+                assert (await answer.json())["type"].endswith("remote-link-unreadable")
 
 
 async def test_a_webhook_from_a_stranger_is_turned_away(outside, tmp_path):

@@ -25,6 +25,7 @@ from cli.main import app
 from services.verifier.cli import PASSED, UNDETERMINED, verify
 from services.verifier.trust_cli import DONE, FAILED, USAGE, TrustDesk
 from services.verifier.trust_store import Anchor, Kind, Purpose
+from tests.support.odd_certificates import KEYED, ODD, WHOLLY
 from tests.support.trusted_lists import CA_QC, GRANTED, NOW, QTST, WITHDRAWN, Scheme, Service, certificate
 
 
@@ -84,6 +85,14 @@ def test_nothing_is_added_before_its_fingerprint_is_confirmed(desk, root):
     assert "Root of Somebody" in desk.err.getvalue()
     assert not desk.data.exists()
     assert desk.does.add([root], "neac", kind=Kind.PUBLIC, confirmed=["0" * 64]) == USAGE
+    assert not desk.data.exists()
+
+
+@pytest.mark.parametrize("kind", WHOLLY | KEYED)
+def test_a_certificate_that_cannot_be_read_is_said_and_not_added(desk, root, kind):
+    root.write_bytes(ODD[kind](root.read_bytes()))
+    assert desk.does.add([root], "neac", kind=Kind.PUBLIC, confirmed=["0" * 64]) == USAGE
+    assert "root.der, which holds no certificate that can be read" in desk.err.getvalue()
     assert not desk.data.exists()
 
 

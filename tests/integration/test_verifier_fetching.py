@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import sys
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from services.runtime.outbound import Answer
 from services.verifier.adapters.status import ADDRESSES, MOST, OnlineStatus
 from services.verifier.engine import examine
 from services.verifier.model import MissingStatus
+from tests.support import pki
+from tests.support.odd_certificates import WHOLLY
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +80,24 @@ async def test_so_many_certificates_and_addresses_and_no_more():
     found = await OnlineStatus(out, timeout=5, limit=1000).fetch([need(number, crl=9) for number in range(50)])
     assert found.crls == ()
     assert len(out.urls) == MOST * ADDRESSES
+
+
+@pytest.mark.parametrize("kind", WHOLLY)
+async def test_about_a_certificate_that_cannot_be_read_no_responder_is_asked_but_the_list_is(kind):
+    """RFC 6960 clause 4.1.1: a request names the certificate; RFC 5280 clause 4.1: what is none has no name."""
+    root = pki.issue("An authority", ca=True)
+    leaf = pki.issue("Somebody", root)
+    for certificate, issuer in ((WHOLLY[kind](leaf.der), root.der), (leaf.der, WHOLLY[kind](root.der))):
+        out = Recorded(Answer(200, {}, b"a list"))
+        wanted = need(1, ocsp=1).model_copy(
+            update={
+                "certificate": base64.b64encode(certificate).decode(),
+                "issuer": base64.b64encode(issuer).decode(),
+            }
+        )
+        found = await OnlineStatus(out, timeout=5, limit=1000).fetch([wanted])
+        assert (found.ocsps, found.crls) == ((), (b"a list",))
+        assert out.urls == list(wanted.crl)
 
 
 async def test_the_whole_of_it_ends_and_what_came_by_then_is_used():

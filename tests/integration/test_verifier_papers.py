@@ -44,6 +44,8 @@ from services.verifier.printed import MOST_ROWS, MOST_WHOLE, WORDS, printed
 from services.verifier.sandbox import Sandbox
 from services.verifier.trust_answer import answered
 from services.verifier.trust_store import Anchor, AnchorSet, Kind, Trusted
+from tests.support import pki
+from tests.support.odd_certificates import KEYED, ODD, WHOLLY, as_pem
 
 
 class At:
@@ -252,6 +254,11 @@ def test_a_seal_that_cannot_be_used_is_refused_at_the_start(forge, seal_files, t
     junk = tmp_path / "junk.pem"
     junk.touch(mode=0o600)
     junk.write_text("junk")
+    odd = tmp_path / "odd.pem"
+    for change in (WHOLLY | KEYED).values():
+        odd.write_text(as_pem(change(pki.issue("Somebody").der)))
+        with pytest.raises(Malformed, match=r"odd\.pem"):
+            seal_from(key, odd, At(forge.now), None, None)
     for pair in ((key, other), (junk, chain), (key, junk), (key, tmp_path / "none"), (key, None), (None, chain)):
         with pytest.raises(Malformed):
             seal_from(*pair, At(forge.now), None, None)
@@ -380,6 +387,10 @@ async def test_the_lab_certifies_one_seal_for_an_installation(tmp_path):
         assert seal_from(installation.seal_key, installation.seal_chain, SystemClock(), None, None) is not None
         await seal_from_lab(world, data)
         assert installation.seal_chain.read_bytes() == made, "found again, not made again"
+        for odd in ("", *(as_pem(change(pki.issue("Somebody").der)) for change in ODD.values())):
+            installation.seal_chain.write_text(odd)
+            await seal_from_lab(world, data)
+            assert installation.seal_chain.read_text() != odd, "made again"
         installation.seal_chain.unlink()
         await seal_from_lab(world, data)
         assert seal_from(installation.seal_key, installation.seal_chain, SystemClock(), None, None) is not None

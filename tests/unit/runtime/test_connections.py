@@ -242,6 +242,16 @@ async def test_an_inner_address_is_refused_unless_it_is_allowed() -> None:
             assert (await outbound.post(url, b"x", {}, limit=10, timeout=5)).body == b"ok"
 
 
+@pytest.mark.parametrize("url", ["http://[odd", "http://odd:99999/", "http://odd:port/"])
+async def test_an_address_that_cannot_be_read_is_not_there(url: str) -> None:
+    """It may stand in a certificate, where anything can."""
+    async with Outbound() as outbound:
+        with pytest.raises(Unavailable, match="an address that cannot be read"):
+            await outbound.call("GET", url)
+        with pytest.raises(Unavailable, match="an address that cannot be read"):
+            await outbound.post(url, b"", {}, limit=10, timeout=5)
+
+
 async def test_tls_needs_a_certificate_for_the_name(
     connections: Connections, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,7 @@ from services.verifier.trust_store import (
     write_fetched,
     write_settings,
 )
+from tests.support.odd_certificates import EXTENDED, KEYED, ODD, WHOLLY, as_pem
 from tests.support.trusted_lists import NOW, certificate
 
 DAY = timedelta(days=1)
@@ -79,6 +80,44 @@ def test_a_file_that_is_no_certificate_is_named(tmp_path, ders, junk):
 def test_any_octets_that_are_no_certificate_are_refused(raw):
     with pytest.raises(Refused, match="holds no certificate"):
         certificates_in(raw, "x")
+
+
+@pytest.mark.parametrize("kind", WHOLLY | KEYED)
+def test_a_certificate_that_cannot_be_read_is_no_anchor(tmp_path, ders, kind):
+    """RFC 5280 clauses 4.1.2.1, 4.1.2.4, 4.1.2.5, 4.1.2.7."""
+    odd = ODD[kind](ders[0])
+    for octets in (odd, pem(ders[1]) + as_pem(odd).encode()):
+        (tmp_path / "odd.pem").write_bytes(octets)
+        with pytest.raises(Refused, match=r"odd\.pem"):
+            read_certificates(tmp_path)
+
+
+@pytest.mark.parametrize("kind", EXTENDED)
+def test_a_root_whose_extensions_only_others_can_read_is_an_anchor(ders, kind):
+    """The key and the name count (RFC 5280 clause 6.1.1 d); a few roots in use have such extensions."""
+    odd = EXTENDED[kind](ders[0])
+    assert certificates_in(odd, "x") == [odd]
+    assert Anchor(odd).name == "Root 0"
+    assert Anchor(odd).spki == Anchor(ders[0]).spki
+
+
+@pytest.mark.parametrize("octets", ["no base64", "AAAA", ""])
+def test_what_was_fetched_and_cannot_be_read_any_more_is_named(tmp_path, octets):
+    folder = tmp_path / "eu"
+    folder.mkdir()
+    write_settings(folder, SetSettings(source=Source(url="https://list.example/", sha256="00")))
+    fetched = {"at": NOW.isoformat(), "sha256": "00", "anchors": [{"der": octets}]}
+    (folder / "fetched.json").write_text(json.dumps(fetched))
+    with pytest.raises(Refused, match=r"fetched\.json"):
+        read_sets(tmp_path)
+
+
+def test_operators_that_are_not_base64_are_named(tmp_path):
+    folder = tmp_path / "eu"
+    folder.mkdir()
+    (folder / "set.json").write_text(json.dumps({"source": {"url": "https://list.example/", "operators": ["?"]}}))
+    with pytest.raises(Refused, match=r"set\.json"):
+        read_sets(tmp_path)
 
 
 def test_an_empty_or_missing_folder_is_refused(tmp_path):

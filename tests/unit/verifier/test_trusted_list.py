@@ -12,6 +12,7 @@ from events.errors import Refused
 from services.verifier.adapters.trust_sources import checked
 from services.verifier.adapters.trusted_list import read_trusted_list
 from services.verifier.trust_store import Anchor, Purpose, Source, Span
+from tests.support.odd_certificates import KEYED, WHOLLY
 from tests.support.trusted_lists import CA_QC, GRANTED, NOW, QTST, TSL, WITHDRAWN, Scheme, Service, certificate
 
 YEARS = timedelta(days=365)
@@ -163,9 +164,10 @@ def test_an_unknown_version_is_refused(scheme):
 
 
 def test_one_unreadable_certificate_does_not_hide_the_others(authority):
-    scheme = Scheme([Service(b"junk"), Service(authority)])
+    odd = [change(authority) for change in (WHOLLY | KEYED).values()]
+    scheme = Scheme([Service(b"junk"), *(Service(one) for one in odd), Service(authority)])
     found = read_trusted_list(scheme.signed(), [scheme.operator], NOW)
-    assert (len(found.anchors), found.unreadable) == (1, 1)
+    assert (len(found.anchors), found.unreadable) == (1, 1 + len(odd))
 
 
 def test_an_older_list_than_the_one_known_is_refused(scheme):
