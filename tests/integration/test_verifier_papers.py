@@ -12,7 +12,7 @@ from pathlib import Path
 import pypdfium2
 import pytest
 from aiohttp import web
-from asn1crypto import tsp
+from asn1crypto import cms, tsp
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pyhanko.generated.etsi import ts_11910202
 from xsdata.formats.dataclass.parsers import XmlParser
@@ -228,6 +228,25 @@ async def test_without_a_usable_time_nothing_is_sealed(reports, forge, seal_file
 
     async with serving(badly) as (url, inner), Outbound(allowed=[inner]) as outbound:
         with pytest.raises(Unavailable, match="timestamp"):
+            await Papers(Seal.from_files(*seal_files, At(forge.now), outbound, url)).print(reports["junk"])
+
+
+@pytest.mark.parametrize("mode", ["wrong-nonce", "no-nonce", "refused", *WHOLLY])
+async def test_a_token_that_cannot_be_read_or_is_another_s_seals_nothing(reports, forge, seal_files, mode):
+    """RFC 3161 clause 2.4.2 (the nonce comes back); RFC 5280 clauses 4.1.2.1, 4.1.2.4, 4.1.2.5."""
+
+    async def stamp(request: web.Request) -> web.Response:
+        forge.world.tsa_mode = mode if mode not in WHOLLY else "ok"
+        body = forge.world.token(tsp.TimeStampReq.load(await request.read()))
+        if mode in WHOLLY:
+            answer = tsp.TimeStampResp.load(body)
+            odd = cms.CertificateChoices.load(WHOLLY[mode](forge.world.tsa.der))
+            answer["time_stamp_token"]["content"]["certificates"] = [odd]
+            body = answer.dump()
+        return web.Response(body=body)
+
+    async with serving(stamp) as (url, inner), Outbound(allowed=[inner]) as outbound:
+        with pytest.raises(Unavailable, match="no-timestamp"):
             await Papers(Seal.from_files(*seal_files, At(forge.now), outbound, url)).print(reports["junk"])
 
 

@@ -148,6 +148,17 @@ class Stamper(TimeStamper):
         self._outbound = outbound
         self._url = url
 
+    async def async_timestamp(self, message_digest: Any, md_algorithm: Any) -> Any:
+        """One token. Raises Unavailable, or TimestampRequestError when there is none that can be read."""
+        try:
+            token = await super().async_timestamp(message_digest, md_algorithm)
+            for one in token["content"]["certificates"]:
+                certificates.from_der(one.chosen.dump())
+        # AttributeError: pyHanko cannot say that a nonce is another one.
+        except (ValueError, TypeError, KeyError, AttributeError) as fault:
+            raise TimestampRequestError("a token that cannot be read, or for another request") from fault
+        return token
+
     async def async_request_tsa_response(self, req: Any) -> Any:
         """One request. Raises Unavailable, or TimestampRequestError when the answer is none."""
         try:
