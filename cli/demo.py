@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from cryptography import x509
 from cryptography.x509.oid import NameOID
 from rich.console import Console
 
@@ -32,6 +31,7 @@ from events.values import Digest
 from lab.people import citizen, firm
 from lab.receiver import Receiver
 from lab.world import World
+from services.runtime import certificates
 from services.runtime.clock import SystemClock
 from services.runtime.telemetry import log_to
 
@@ -370,7 +370,7 @@ def _pretty(body: bytes) -> bytes:
 async def _row(running: Running, tail: Tail, one: Signatory, identifier: str) -> SignerRow:
     bound = tail.of("CertificateBound", identity=one.identity)[0]
     chain = await running.platform.blobs.fetch(Digest(bound.chain))
-    certificate = x509.load_pem_x509_certificates(chain)[0]
+    certificate = certificates.all_in(chain)[0]
     common = str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
     signed = tail.of("DocumentSigned", contract=identifier, slot=one.slot)[0]
     times = {

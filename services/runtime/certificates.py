@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
+from warnings import catch_warnings
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -97,8 +98,10 @@ def extensions_of(holder: _Extended) -> x509.Extensions:
     Raises:
         ValueError: one is malformed or stands there twice (RFC 5280 clause 4.2).
     """
-    with _reading("extension"):
+    try:  # plainly, for it is asked at every signature
         return holder.extensions
+    except _FAULTS as fault:
+        raise _unreadable("extension", fault) from fault
 
 
 def key_of(holder: x509.Certificate | x509.CertificateSigningRequest) -> CertificatePublicKeyTypes:
@@ -107,8 +110,10 @@ def key_of(holder: x509.Certificate | x509.CertificateSigningRequest) -> Certifi
     Raises:
         ValueError: it is malformed, or of a kind that the library does not know.
     """
-    with _reading("public key"):
+    try:
         return holder.public_key()
+    except _FAULTS as fault:
+        raise _unreadable("public key", fault) from fault
 
 
 def _read(certificate: x509.Certificate) -> x509.Certificate:
@@ -120,6 +125,12 @@ def _read(certificate: x509.Certificate) -> x509.Certificate:
 @contextmanager
 def _reading(what: str) -> Iterator[None]:
     try:
-        yield
+        # Nobody here can mend what it warns of, and it counts a name's octets where RFC 5280 counts characters.
+        with catch_warnings(action="ignore", category=UserWarning):
+            yield
     except _FAULTS as fault:
-        raise ValueError(f"no {what} that can be read ({type(fault).__name__})") from fault
+        raise _unreadable(what, fault) from fault
+
+
+def _unreadable(what: str, fault: Exception) -> ValueError:
+    return ValueError(f"no {what} that can be read ({type(fault).__name__})")
