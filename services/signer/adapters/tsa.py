@@ -16,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from events.errors import Refused, Unavailable
 from events.values import Digest
+from services.runtime.certificates import extensions_of, from_der
 from services.runtime.clock import Clock
 from services.runtime.outbound import Outbound
 from services.signer.adapters import chains, der
@@ -455,15 +456,9 @@ def _ess(value: bytes, default: str) -> tuple[str, bytes]:
 def _named(certificates: bytes, method: str, named: bytes) -> tuple[x509.Certificate, list[x509.Certificate]]:
     """The certificate that the token itself names by its digest, and all it carries."""
     carried = [certificates[one[1] : one[3]] for one in der.within(certificates, 0, len(certificates))]
-    try:
-        loaded = [x509.load_der_x509_certificate(one) for one in carried if one[0] == der.SEQUENCE]
-    except x509.InvalidVersion as fault:  # no ValueError either
-        raise ValueError("a certificate of a version that does not exist") from fault
+    loaded = [from_der(one) for one in carried if one[0] == der.SEQUENCE]
     for certificate in loaded:
-        try:
-            certificate.extensions  # noqa: B018 - read now; a duplicate among them is no ValueError
-        except x509.DuplicateExtension as fault:
-            raise ValueError("a certificate with an extension given twice") from fault
+        extensions_of(certificate)  # read now
         if hashlib.new(method, chains.der(certificate)).digest() == named:
             return certificate, loaded
     raise _bad(

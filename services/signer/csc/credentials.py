@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-from cryptography import x509
-
 from events.values import CredentialId, IdentityId
+from services.runtime import certificates
 from services.runtime.clock import Clock
 from services.signer.csc import shapes
 from services.signer.csc.model import (
@@ -93,7 +92,7 @@ class Credentials:
         named: bool = False,
     ) -> shapes.CredentialDescription:
         chain = bound_chain(known, await self.vault.fetch(known.chain))
-        leaf = x509.load_der_x509_certificate(chain[0])
+        leaf = certificates.from_der(chain[0])
         shown = {shapes.Certificates.NONE: 0, shapes.Certificates.SINGLE: 1}.get(which, len(chain))
         status = self._cert_status(known)
         return shapes.CredentialDescription(

@@ -18,11 +18,12 @@ from services.runtime.outbound import Outbound
 from services.signer.adapters.answers import Checks, Unusable, judge_crl, judge_ocsp
 from services.signer.adapters.chains import load_anchors
 from services.signer.adapters.der import OCTETS, SEQUENCE, tlv
+from services.signer.adapters.fast.cms import signatory
 from services.signer.adapters.status import OnlineStatus
 from services.signer.model import Role, Standing, StatusRow
 from tests.support import pki
 from tests.support.clocks import StillClock
-from tests.support.odd_certificates import EXTENDED, ODD, WHOLLY, as_pem, signed_again
+from tests.support.odd_certificates import EXTENDED, KEYED, ODD, WHOLLY, as_pem, signed_again
 
 ROOT = pki.issue("An authority", ca=True)
 LEAF = pki.issue("Somebody", ROOT)
@@ -150,3 +151,9 @@ def test_a_crl_that_cannot_be_read_to_the_end_says_nothing(change):
     assert by_crl(_list(lambda tbs: None)).standing is Standing.REVOKED
     with pytest.raises(Unusable, match="a CRL that cannot be read"):
         by_crl(_list(change))
+
+
+@pytest.mark.parametrize("kind", WHOLLY | KEYED)
+def test_a_signatory_without_a_certificate_that_can_be_read_is_none(kind):
+    with pytest.raises(Refused, match="certificate-malformed"):
+        signatory(ODD[kind](LEAF.der))

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from asn1crypto import tsp
+from asn1crypto import cms, tsp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +19,7 @@ from events.errors import Unavailable
 from events.values import Digest
 from services.signer.adapters import der
 from services.signer.adapters.tsa import TokenChecker, request
+from tests.support.odd_certificates import EXTENDED, WHOLLY
 
 DIGEST, NONCE = Digest.of(b"some bytes"), (1 << 62) + 77
 
@@ -73,6 +74,16 @@ def test_a_certificate_of_a_version_that_does_not_exist_is_a_malformed_answer(an
     assert version + b"\x02" in answered.body
     with pytest.raises(Unavailable, match="timestamp-malformed"):
         answered.check(answered.body.replace(version + b"\x02", version + b"\x07"))
+
+
+@pytest.mark.parametrize("kind", WHOLLY | EXTENDED)
+def test_an_authority_s_certificate_that_cannot_be_read_to_the_end_is_a_malformed_answer(answered, kind):
+    """RFC 5280 clauses 4.1.2.1, 4.1.2.4, 4.1.2.5, 4.2."""
+    body = tsp.TimeStampResp.load(answered.body)
+    odd = cms.CertificateChoices.load((WHOLLY | EXTENDED)[kind](answered.world.tsa.der))
+    body["time_stamp_token"]["content"]["certificates"] = [odd]
+    with pytest.raises(Unavailable, match="timestamp-malformed"):
+        answered.check(body.dump())
 
 
 @pytest.mark.filterwarnings("ignore:Parsed a serial number:cryptography.utils.CryptographyDeprecationWarning")

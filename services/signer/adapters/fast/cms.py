@@ -10,11 +10,11 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from events.errors import Refused
+from services.runtime.certificates import from_der, key_of
 from services.signer.adapters.der import NULL, OCTETS, OID, SEQUENCE, SET, integer, span, tlv, within
 from services.signer.model import SigningAlgorithm
 
@@ -70,12 +70,12 @@ def signatory(certificate: bytes) -> Signatory:
         Refused: not a certificate with a key that can be read.
     """
     try:
-        key = x509.load_der_x509_certificate(certificate).public_key()
+        key = key_of(from_der(certificate))
         outer = span(certificate, 0, len(certificate))
         _, _, start, end = span(certificate, outer[2], outer[3])
         parts = [one for one in within(certificate, start, end) if one[0] != CONTEXT_0]
         serial, issuer = parts[0], parts[2]
-    except (ValueError, IndexError, x509.InvalidVersion) as fault:
+    except (ValueError, IndexError) as fault:
         raise Refused(
             "certificate-malformed",
             found="a certificate that cannot be read",
