@@ -110,11 +110,13 @@ agreement: setup-dev ## the engines held against each other over the corpus: doc
 	@$(BIN)/python -m tools.agreement --write
 
 bench-sign: setup-dev ## one signature beside eight other signers and the floor, every kind of key and level: var/bench/sign.json
+	@$(BIN)/python -m tools.compile || [ $$? -eq 2 ]
 	@$(BIN)/python -m bench.sign
 
 lock: setup-dev ## pin requirements/*.in anew
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --generate-hashes --universal --python-version 3.11 requirements/run.in -o requirements/run.lock
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --generate-hashes --universal --python-version 3.11 -c requirements/run.lock requirements/dev.in -o requirements/dev.lock
+	@$(BIN)/uv pip compile -q --no-header --no-annotate --generate-hashes --universal --python-version 3.11 -c requirements/dev.lock requirements/compile.in -o requirements/compile.lock
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --no-deps --generate-hashes --universal --python-version 3.11 requirements/opinions.in -o requirements/opinions.lock
 
 clean: ## remove what was made here

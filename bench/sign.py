@@ -44,6 +44,7 @@ from bench.peers.signing import STARTERS, TITLES, Peer
 from bench.table import publish
 from events.values import Digest
 from services.signer.adapters.pades_writer import EitherWriter
+from services.signer.compilation import form
 from tools.real.child import NotHere, say
 
 FLOOR, OURS, STAMPED = "floor", "antin", "antin, with a visible stamp"
@@ -344,8 +345,9 @@ async def main(options: argparse.Namespace) -> None:
             for row in rows
         ],
         {"rows": rows, "targets": [dict(zip(("what", "most", "found", "said"), t, strict=True)) for t in against(rows)],
-         "absent": absent},
+         "absent": absent, "form": form().name},
     )  # fmt: skip
+    print(f"antin was measured in {form().name} form (docs/adr/0013; the other: ANTIN_COMPILED=no)")
     for line in against(rows):
         print("{:<56} {:>8}  found {:>6}  {}".format(*line))
     for who, why in absent.items():

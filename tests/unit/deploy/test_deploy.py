@@ -76,3 +76,16 @@ def test_the_image_is_pinned_hashed_and_not_root():
     assert not [line for line in lines if line.startswith("ADD ")]
     copied = {line.split()[1] for line in lines if line.startswith("COPY ") and "--from" not in line}
     assert all((ROOT / place).exists() for place in copied)
+
+
+def test_the_image_compiles_the_signer_from_the_very_sources_that_it_runs():
+    """A stamp that does not fit would leave the image interpreted (docs/adr/0013)."""
+    stages = (ROOT / "deploy" / "Containerfile").read_text().split("FROM ")[1:]
+    compiling = next(one for one in stages if "AS compile" in one)
+    copied = [
+        {line.split()[1] for line in one.splitlines() if line.startswith("COPY ")} for one in (compiling, stages[-1])
+    ]
+    assert {"events", "domain", "services"} <= copied[0] & copied[1]
+    assert "COPY --from=compile /srv/antin/services/signer/compiled services/signer/compiled" in stages[-1]
+    assert stages[-1].index("COPY services services") < stages[-1].index("COPY --from=compile")
+    assert len({one.split()[0] for one in stages}) == 1, "one interpreter"
