@@ -50,8 +50,8 @@ from tools.real.child import NotHere, say
 FLOOR, OURS, STAMPED = "floor", "antin", "antin, with a visible stamp"
 LEVELS = ("B-B", "B-T", "B-LTA")
 LARGE = 100_000_000
-OFTEN = {"pyHanko": 2, "endesive": 2, "@signpdf": 2, "@libpdf/core": 10, "PDFBox": 30, "iText": 30, "EU": 30}
-"""Signatures in a round where it is not 100: few of the slow; many in Java, whose clock goes in steps of 10 ms."""
+OFTEN = {"pyHanko": 2, "endesive": 2, "@signpdf": 2, "@libpdf/core": 10, "EU": 30}
+"""Signatures in a round where it is not 100: few of the slow, but many in Java, whose clock goes in steps of 10 ms."""
 Measure = Callable[[int], Awaitable[float]]
 
 

@@ -29,6 +29,7 @@ from events.errors import Refused
 from events.values import BaselineLevel, ContractId, Digest
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.jwks import Jwks
+from services.runtime.lease import LEASE
 from services.signer.adapters.activations import SignedActivations
 from services.signer.adapters.batch_store import SqlLedgers
 from services.signer.adapters.file_keys import FileKeys
@@ -36,7 +37,7 @@ from services.signer.adapters.pades_writer import EitherWriter
 from services.signer.adapters.status import OnlineStatus
 from services.signer.adapters.tsa import Rfc3161Authority
 from services.signer.batch.handlers import Press
-from services.signer.batch.model import LEASE, LIFE, PATIENCE, PAUSE, DocumentState
+from services.signer.batch.model import LIFE, PATIENCE, PAUSE, DocumentState
 from services.verifier.engine import examine
 
 

@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from events.errors import Refused
 from events.values import BaselineLevel, ContractId, CredentialId, Digest
 from services.runtime.database import Database, Tx
+from services.runtime.lease import LEASE
 from services.signer.adapters import store
 from services.signer.adapters.tables import batch_documents, batches
 from services.signer.batch.model import (
-    LEASE,
     LIFE,
     TOGETHER,
     TOGETHER_OCTETS,
@@ -170,6 +170,13 @@ class SqlLedger:
             .with_for_update(skip_locked=True, of=batch_documents)
         )
         return [(_batch(row), _item(row)) for row in await self._tx.execute(query)]
+
+    async def hold(self, items: Sequence[Item], owner: str, until: datetime) -> None:
+        """Keep those claims that are still ours."""
+        for item in items:
+            await self._tx.execute(
+                batch_documents.update().where(*_is(item.batch, item.place), *_ours(item, owner)).values(due=until)
+            )
 
     async def settle(self, outcome: Outcome, owner: str) -> bool:
         """Write what came of a claim; false when it is no longer ours."""

@@ -14,6 +14,7 @@ from domain.merkle import Inclusion, Tree
 from events.errors import Refused, Unavailable
 from events.values import BaselineLevel, ContractId, CredentialId, Digest
 from services.runtime.clock import Clock
+from services.runtime.lease import LEASE, renewed
 from services.runtime.outbox import new_id
 from services.signer.approval import approved, in_good_standing
 from services.signer.batch.model import PATIENCE, PAUSE, Batch, DocumentState, Item, Outcome, field_of, slot_of
@@ -158,9 +159,15 @@ class Press:
             if not claimed:
                 await ledger.expire(self.clock.now())
                 return False
-        outcomes = await asyncio.gather(
-            *(self._attempt(batch, item, known[batch.credential]) for batch, item in claimed)
-        )
+
+        async def hold() -> None:
+            async with self.ledgers.write() as ledger:
+                await ledger.hold([item for _, item in claimed], self.owner, self.clock.now() + LEASE)
+
+        async with renewed(hold):
+            outcomes = await asyncio.gather(
+                *(self._attempt(batch, item, known[batch.credential]) for batch, item in claimed)
+            )
         async with self.ledgers.write() as ledger:
             for outcome in outcomes:
                 if not await ledger.settle(outcome, self.owner):

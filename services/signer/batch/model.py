@@ -15,8 +15,6 @@ TOGETHER = 8
 """Documents that are claimed in one transaction, signed at once and settled in another."""
 TOGETHER_OCTETS = 32 * 1024 * 1024
 """At most so much of them together, but one document of any size: what is being signed lies in memory."""
-LEASE = timedelta(seconds=60)
-"""How long a claim on a document holds; a dead worker's document is free after that."""
 PAUSE = timedelta(seconds=5)
 """How long a document waits when the CA or the timestamp authority did not answer."""
 PATIENCE = 5

@@ -55,6 +55,10 @@ class Ledger(Protocol):
         """Take some documents that nobody works on, of batches that are still alive; none when there are none."""
         ...
 
+    async def hold(self, items: Sequence[Item], owner: str, until: datetime) -> None:
+        """Keep those claims that are still ours."""
+        ...
+
     async def settle(self, outcome: Outcome, owner: str) -> bool:
         """Write what came of a claim; false when it is no longer ours and nothing was written."""
         ...
