@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
+
+import structlog
 
 from events.errors import Unavailable
 
+log = structlog.get_logger()
 LEASE = timedelta(seconds=30)
 RENEWAL = LEASE.total_seconds() / 3
 """Seconds between two renewals."""
@@ -32,5 +35,10 @@ async def renewed(renew: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
 async def _keep(renew: Callable[[], Awaitable[None]]) -> None:
     while True:
         await asyncio.sleep(RENEWAL)
-        with suppress(Unavailable):
+        try:
             await renew()
+        except Unavailable as fault:
+            log.info("lease-not-renewed", code=fault.code)
+        except Exception:
+            # A fault of ours must not end the renewing without a word; the fencing decides in the end.
+            log.exception("lease-not-renewed")

@@ -148,7 +148,8 @@ def _key_store(platform: Platform, settings: SignerSettings) -> _Kept:
 
 
 def _remote(platform: Platform, settings: SignerSettings, provider: Provider) -> RemoteKeys:
-    grace = settings.remote_timeout + 5
+    # One call at the hub may take four requests: a token and the call, and both again when the token was refused.
+    grace = 4 * settings.remote_timeout + 5
     books = SqlRemoteBooks(platform.database)
     return RemoteKeys(provider, books, platform.clock, new_id, poll=settings.remote_poll, grace=grace)
 
