@@ -236,7 +236,8 @@ class TokenChecker:
         self._anchors = tuple(anchors)
         self._pool = tuple(pool)
         self._skew = skew
-        self._known: dict[tuple[bytes, bytes], _Signer] = {}
+        self._known: dict[tuple[bytes, str, bytes], _Signer] = {}
+        """By what a token carries, and how and by which digest it names its signer in it."""
         self._layouts: dict[int, _Layout] = {}
         """By the answer's length, which differs by an octet or two."""
 
@@ -275,10 +276,11 @@ class TokenChecker:
             raise _bad("timestamp-algorithm", f"a token digest by {layout.digest}", "SHA-256, SHA-384 or SHA-512")
         if body[layout.message] != hashlib.new(layout.digest, body[layout.info]).digest():
             raise _bad("timestamp-signature", "a message digest that is not the content's", "the content's")
-        signer = self._known.get((layout.certificates, layout.named))
+        named = (layout.certificates, layout.method, layout.named)
+        signer = self._known.get(named)
         if signer is None or not signer.since <= time <= signer.until:
             signer = None
-            leaf, others = _named(layout.certificates, layout.method, layout.named)
+            leaf, others = _named(*named)
             identifiers = _identifiers(leaf)
             key = leaf.public_key()
         else:
@@ -297,7 +299,7 @@ class TokenChecker:
             raise _bad("timestamp-algorithm", str(fault), "RSA of 2048 bit or ECDSA of 256 bit with SHA-2") from fault
         if signer is None:
             signer = self._learn(leaf, others, identifiers, time)
-            put(self._known, (layout.certificates, layout.named), signer, _KNOWN_MOST)
+            put(self._known, named, signer, _KNOWN_MOST)
         return signer.path
 
     def _learn(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from asn1crypto import cms, tsp
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -118,6 +120,27 @@ def test_the_next_answer_is_read_where_the_last_one_was(answered, monkeypatch):
         checker.check(body, digest=DIGEST, nonce=nonce, now=NOW)
     with pytest.raises(Unavailable, match="timestamp-nonce"):
         checker.check(body, digest=other, nonce=NONCE, now=NOW)
+
+
+def test_a_known_signer_is_named_by_the_method_that_the_token_says(answered):
+    """RFC 5035 clause 4: the hash is by hashAlgorithm; a checker that knows the authority asks for no less."""
+    world = answered.world
+
+    def misnamed() -> bytes:
+        body = tsp.TimeStampResp.load(answered.body)
+        (signer,) = body["time_stamp_token"]["content"]["signer_infos"]
+        for one in signer["signed_attrs"]:
+            if one["type"].native == "signing_certificate_v2":
+                one["values"][0]["certs"][0]["hash_algorithm"] = {"algorithm": "sha512"}
+        signed = cms.CMSAttributes(list(signer["signed_attrs"])).dump(force=True)
+        signer["signature"] = world.tsa.key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
+        return body.dump(force=True)
+
+    warm = answered.checker()
+    warm.check(answered.body, digest=DIGEST, nonce=NONCE, now=NOW)
+    for checker in (answered.checker(), warm):
+        with pytest.raises(Unavailable, match="timestamp-signer"):
+            checker.check(misnamed(), digest=DIGEST, nonce=NONCE, now=NOW)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
