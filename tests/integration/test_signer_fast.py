@@ -22,7 +22,7 @@ import pdfs
 import two_readings
 from signer_world import desk, order
 
-from events.errors import Refused
+from events.errors import Refused, Unavailable
 from events.values import BaselineLevel
 from services.runtime.clock import SystemClock
 from services.signer.adapters.fast.form import Catalog, Form
@@ -228,6 +228,49 @@ async def test_a_second_signature_by_one_certificate_brings_one_statement_and_no
     assert all(second[kind][: len(held)] == held for kind, held in first.items())
     (fresh,) = [one for kind, held in first.items() for one in second[kind][len(held) :]]
     assert fresh == min((*first["/OCSPs"], *first["/CRLs"]), key=len)
+
+
+@pytest.mark.parametrize("writer", [FastWriter, PyhankoWriter])
+@pytest.mark.parametrize("level", [BaselineLevel.B, LTA])
+async def test_one_list_may_be_the_form_s_and_the_page_s(tmp_path, level, writer):
+    """ISO 32000-2 clauses 7.3.10, 12.7.3: fields that are their own widgets; the new one stands in it once."""
+    text = "<< /FT /Tx /T (meter) /Type /Annot /Subtype /Widget /Rect [50 150 200 170] /P 10 0 R /F 4 >>"
+    base = pdfs.assemble(
+        [{"/Annots": "6 0 R"}], catalog_extra="/AcroForm << /Fields 6 0 R >>", more={5: text, 6: "[5 0 R]"}
+    )
+    async with desk(tmp_path) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        check = await at.status.check(party.chain)
+        ordered = order(base, check.path, party.credential, party.algorithm, level=level)
+        signed = await writer(at.keys, at.authority, at.status).sign(base, ordered, check.evidence)
+    with pikepdf.open(io.BytesIO(signed.pdf)) as document:
+        names = [str(one.T) for one in document.Root.AcroForm.Fields]
+        assert names == ["meter", "buyer", "timestamp-1"][: 3 if level is LTA else 2]
+        assert [str(one.T) for one in document.pages[0].Annots] == names
+
+
+@pytest.mark.parametrize("writer", [FastWriter, PyhankoWriter])
+async def test_an_authority_with_a_new_certificate_for_each_token_is_not_asked_for_ever(tmp_path, writer):
+    """EN 319 142-1 clause 6.3: LTA holds the material of all its timestamps; each try would add some and lack some."""
+    async with desk(tmp_path) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        check = await at.status.check(party.chain)
+        asked = []
+
+        class Restless:
+            def room(self, *, steady):
+                return at.authority.room(steady=steady)
+
+            async def timestamp(self, digest):
+                assert len(asked) < 100
+                asked.append(digest)
+                at.world.renew_tsa()
+                return await at.authority.timestamp(digest)
+
+        base = pdfs.minimal()
+        ordered = order(base, check.path, party.credential, party.algorithm)
+        with pytest.raises(Unavailable, match="timestamp-authority-unsteady"):
+            await writer(at.keys, Restless(), at.status).sign(base, ordered, check.evidence)
 
 
 async def test_a_file_signed_into_another_is_the_same_as_one_signed_in_memory(tmp_path):

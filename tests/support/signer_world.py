@@ -182,17 +182,7 @@ class World:
         self.root = Ca(self.issue(k.public_key(), name("Gốc thử nghiệm"), None, ca=True, key=k), k)
         k = key()
         self.issuing = Ca(self.issue(k.public_key(), name("CA cấp phát thử nghiệm"), self.root, ca=True), k)
-        k = rsa.generate_private_key(65537, 2048)
-        self.tsa = Ca(
-            self.issue(
-                k.public_key(),
-                name("TSA thử nghiệm"),
-                self.root,
-                eku=[ExtendedKeyUsageOID.TIME_STAMPING],
-                critical_eku=True,
-            ),
-            k,
-        )
+        self.renew_tsa(rsa.generate_private_key(65537, 2048))
         self.ocsp_responder, self.root_responder = (
             Ca(
                 self.issue(
@@ -206,6 +196,12 @@ class World:
             )
             for k, common, issuer in ((key(), "OCSP cấp phát", self.issuing), (key(), "OCSP gốc", self.root))
         )
+
+    def renew_tsa(self, key: Any = None) -> None:
+        """Give the authority a new certificate."""
+        k = key or self.tsa.key
+        purpose = [ExtendedKeyUsageOID.TIME_STAMPING]
+        self.tsa = Ca(self.issue(k.public_key(), name("TSA thử nghiệm"), self.root, eku=purpose, critical_eku=True), k)
 
     def subscriber(
         self, spki: bytes, common: str, organisation: str | None = None, **options: Any

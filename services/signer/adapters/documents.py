@@ -241,9 +241,11 @@ def add_field(writer: Revision, name: str, page: Page, rect: tuple[float, ...]) 
     fields.append(reference)
     writer.update_container(fields)
     content = content_of(writer, page)
-    if isinstance(look(content, "/Annots"), generic.ArrayObject):
-        content["/Annots"].append(reference)
-        writer.update_container(content["/Annots"])
+    annotations = look(content, "/Annots")
+    if isinstance(annotations, generic.ArrayObject):
+        if annotations is not fields:  # one list may serve as both, and has the field by now
+            annotations.append(reference)
+            writer.update_container(annotations)
     else:
         content[pdf_name("/Annots")] = generic.ArrayObject([reference])
         writer.update_container(content)

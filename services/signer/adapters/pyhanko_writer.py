@@ -37,7 +37,7 @@ from events.values import BaselineLevel, Digest
 from services.signer.adapters import documents, inspection, pyhanko_stamp, stamps
 from services.signer.adapters.geometry import Page
 from services.signer.adapters.pages import look, pages_of
-from services.signer.adapters.release import LASTING, TIMED, TooLarge, may_begin, no_room
+from services.signer.adapters.release import CLOSING_TRIES, LASTING, TIMED, TooLarge, may_begin, no_end, no_room
 from services.signer.model import (
     Box,
     Evidence,
@@ -149,7 +149,7 @@ class PyhankoWriter:
 
     async def _prolong(self, signed: bytes, contents: bytes, evidence: Evidence, *, closed: bool) -> bytes:
         """Add the DSS in a revision of its own and, if `closed`, a document timestamp over it."""
-        while True:
+        for _ in range(CLOSING_TRIES):
             output: bytes = await _off_loop(self._threads, _add_dss, signed, contents, evidence)
             if not closed:
                 return output
@@ -165,6 +165,7 @@ class PyhankoWriter:
                 return closing
             except TooLarge:
                 continue
+        raise no_end()
 
 
 class KeyStoreSigner(Signer):

@@ -10,6 +10,9 @@ TIMED = (BaselineLevel.T, BaselineLevel.LT, BaselineLevel.LTA)
 LASTING = (BaselineLevel.LT, BaselineLevel.LTA)
 """Each level holds what those before it hold (ETSI EN 319 142-1 clause 6)."""
 
+CLOSING_TRIES = 16
+"""Document timestamps that are asked for until one fits and its authority's material is in the file."""
+
 
 class TooLarge(Exception):
     """What is to be embedded does not fit the hole made for it."""
@@ -45,6 +48,16 @@ def no_room() -> Unavailable:
         found="a signature or timestamp token larger than the room reserved for it, twice",
         expected="tokens of a steady size",
         remedy="nothing was signed; it is tried again",
+    )
+
+
+def no_end() -> Unavailable:
+    """Each document timestamp was by a certificate whose material was not in the file yet, or did not fit."""
+    return Unavailable(
+        "timestamp-authority-unsteady",
+        found=f"{CLOSING_TRIES} document timestamps, each by a certificate without status in the file, or too large",
+        expected="one that signs with few certificates",
+        remedy="nothing was released; use another authority",
     )
 
 

@@ -149,7 +149,8 @@ def place_field(revision: Revision, catalog: Catalog, form: Form, page: Leaf, na
     ref = reference(listed)
     entries = _flags(form)
     if ref is not None:
-        revision.put(ref, appended(revision.file.value(ref), bytes(field)))
+        if ref != reference(page.content.get(b"/Annots")):  # one list may serve as both, and has the field by now
+            revision.put(ref, appended(revision.file.value(ref), bytes(field)))
     else:
         entries[b"/Fields"] = appended(listed, bytes(field)) if listed is not None else b"[%b]" % bytes(field)
     _put_form(revision, catalog, form, entries)

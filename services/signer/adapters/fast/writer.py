@@ -33,7 +33,16 @@ from services.signer.adapters.fast.reader import File
 from services.signer.adapters.fast.revision import Revision, repeated
 from services.signer.adapters.fast.store import Store
 from services.signer.adapters.fast.syntax import Declined, Dictionary, Octets, Ref, reference, text_string
-from services.signer.adapters.release import LASTING, TIMED, TooLarge, may_begin, no_room, not_ours
+from services.signer.adapters.release import (
+    CLOSING_TRIES,
+    LASTING,
+    TIMED,
+    TooLarge,
+    may_begin,
+    no_end,
+    no_room,
+    not_ours,
+)
 from services.signer.model import (
     Box,
     Evidence,
@@ -260,7 +269,7 @@ class FastWriter:
         evidence += await self._status.evidence(first.path)
         try:
             _add_store(draft, evidence)
-            while closed:
+            for _ in range(CLOSING_TRIES if closed else 0):
                 before = _Before.of(draft)
                 hole = _prepare_timestamp(draft, self._authority.room(steady=False))
                 stamped = hole.digest()
@@ -279,6 +288,8 @@ class FastWriter:
                 if not complete:
                     evidence += material
                     _add_store(draft, evidence)
+            if closed:
+                raise no_end()
         except Declined as fault:
             raise not_ours(
                 f"a file whose second reading failed ({fault.why})", "one that can be extended again"
