@@ -56,7 +56,7 @@ def no_end() -> Unavailable:
     return Unavailable(
         "timestamp-authority-unsteady",
         found=f"{CLOSING_TRIES} document timestamps, each by a certificate without status in the file, or too large",
-        expected="one that signs with few certificates",
+        expected="an authority that signs with few certificates",
         remedy="nothing was released; use another authority",
     )
 
