@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import sys
 import zlib
@@ -25,9 +26,11 @@ from signer_world import desk, order
 from events.errors import Refused, Unavailable
 from events.values import BaselineLevel
 from services.runtime.clock import SystemClock
+from services.signer.adapters.fast.check import check as self_check
 from services.signer.adapters.fast.form import Catalog, Form
 from services.signer.adapters.fast.pages import last_page
 from services.signer.adapters.fast.reader import File
+from services.signer.adapters.fast.revision import Revision, repeated
 from services.signer.adapters.fast.syntax import (
     Declined,
     Dictionary,
@@ -36,12 +39,13 @@ from services.signer.adapters.fast.syntax import (
     dictionary_at,
     items,
     name_of,
+    reference,
     text_string,
 )
 from services.signer.adapters.fast.writer import FastWriter
 from services.signer.adapters.pades_writer import BoundedWriter
 from services.signer.adapters.pyhanko_writer import PyhankoWriter
-from services.signer.model import Certify, SigningAlgorithm, WrittenBy
+from services.signer.model import Certify, Passed, SigningAlgorithm, WrittenBy
 from services.verifier.engine import examine
 from services.verifier.model import Integrity
 from tests.support.judges import passes_at_pyhanko
@@ -228,6 +232,37 @@ async def test_a_second_signature_by_one_certificate_brings_one_statement_and_no
     assert all(second[kind][: len(held)] == held for kind, held in first.items())
     (fresh,) = [one for kind, held in first.items() for one in second[kind][len(held) :]]
     assert fresh == min((*first["/OCSPs"], *first["/CRLs"]), key=len)
+
+
+async def test_a_store_that_brings_nothing_for_the_signature_before_it_is_not_released(tmp_path):
+    """EN 319 142-1 clause 5.4: validators call such a signature T, whatever the store says of an earlier one."""
+    first = pdfs.minimal()
+    async with desk(tmp_path) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        check = await at.status.check(party.chain)
+        writer = FastWriter(at.keys, at.authority, at.status)
+        ordered = order(first, check.path, party.credential, party.algorithm, level=BaselineLevel.LT)
+        second = (await writer.sign(first, ordered, check.evidence)).pdf
+        ordered = order(second, check.path, party.credential, party.algorithm, slot="seller", level=BaselineLevel.T)
+        timed = (await writer.sign(second, ordered, check.evidence)).pdf
+    file = File.open(timed)
+    catalog = Catalog.of(file)
+    revision = Revision(file, len(timed), file.beyond)
+    revision.put(catalog.ref, catalog.content)
+    revision.put(reference(catalog.content.get(b"/DSS")), file.dictionary(catalog.content.get(b"/DSS")))
+    again, _ = revision.write(repeated(file, bytes(16)), on_a_new_line=False)
+    info = PdfFileReader(io.BytesIO(timed)).embedded_regular_signatures[1].signer_info
+    token = info["unsigned_attrs"][0]["values"][0].dump()
+    said = {
+        "base": Passed(second),
+        "field": "seller",
+        "certificate": party.chain[0],
+        "algorithm": party.algorithm,
+        "tokens": {hashlib.sha256(info["signature"].native).digest(): token},
+    }
+    self_check(timed, level=BaselineLevel.T, **said)
+    with pytest.raises(Refused, match="no validation data for this signature"):
+        self_check(timed + again, level=BaselineLevel.LT, **said)
 
 
 @pytest.mark.parametrize("writer", [FastWriter, PyhankoWriter])

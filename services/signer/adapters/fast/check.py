@@ -22,10 +22,12 @@ from services.signer.adapters.der import OCTETS, SEQUENCE, SET, Span, span, with
 from services.signer.adapters.fast import cms
 from services.signer.adapters.fast.form import Catalog
 from services.signer.adapters.fast.reader import File
+from services.signer.adapters.fast.store import KINDS
 from services.signer.adapters.fast.syntax import (
     Declined,
     Dictionary,
     Octets,
+    Ref,
     dictionary_at,
     integer,
     items,
@@ -218,16 +220,22 @@ def _named(attribute: bytes) -> bytes:
 
 
 def _check_store(file: File, catalog: Catalog, signature: _Signature) -> None:
-    """A store with status material was written after the signature (EN 319 142-1 clause 5.4)."""
+    """A store with status material, and something in it, was written after the signature (EN 319 142-1 clause 5.4)."""
     store = reference(catalog.content.get(b"/DSS"))
     held = file.read(store) if store is not None else None
     if (
         store is None
         or held is None
         or not (file.array(held.get(b"/OCSPs")) or file.array(held.get(b"/CRLs")))
-        or file.where(store).offset < signature.end
+        or not _after(file, signature, store)
+        or not any(_after(file, signature, reference(one)) for kind in KINDS for one in file.array(held.get(kind))[-1:])
     ):
         raise not_ours("no validation data for this signature", "a DSS with it after it (PAdES-BASELINE-LT)")
+
+
+def _after(file: File, signature: _Signature, ref: Ref | None) -> bool:
+    place = file.where(ref) if ref is not None else None
+    return place is not None and place.within is None and place.offset >= signature.end
 
 
 def _missing() -> NoReturn:
