@@ -191,17 +191,19 @@ class _Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close it, whatever is under way."""
         self.closed = True
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        self._unset_alarm()
         if self._transport is not None:
             self._transport.abort()
 
     def _set_alarm(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         # It stays for the requests to come: one for each of them would cost a tenth of what they take.
+        self._unset_alarm()
+        self._alarm = loop.call_at(when, self._ring, loop)
+
+    def _unset_alarm(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
-        self._alarm = loop.call_at(when, self._ring, loop)
+            self._alarm = None
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         self._alarm = None
@@ -219,9 +221,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        self._unset_alarm()
         reading = self._reading
         if reading is None or reading.future.done():
             return
