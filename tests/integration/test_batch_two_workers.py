@@ -6,7 +6,6 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,12 +73,9 @@ class Two:
         return {names.get(row.signed, "nobody") for row in await self.rows()}
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.real)])
-async def two(request: Any, tmp_path: Path) -> AsyncIterator[Two]:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'signer.db'}"
-    if request.param == "postgresql":
-        url = str(request.getfixturevalue("real_postgres").create(f"t{uuid.uuid4().hex[:12]}"))
-    database, clock = Database(url), StillClock()
+@pytest.fixture
+async def two(database_url: str) -> AsyncIterator[Two]:
+    database, clock = Database(database_url), StillClock()
     await migrate.upgrade(database, [schema])
     ledgers = SqlLedgers(database)
     async with ledgers.write() as ledger:

@@ -6,8 +6,6 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -98,12 +96,9 @@ class Approval:
             await book.hold_on(self.authorization.id, replace(attempt, until=self.clock.now() + LEASE))
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.real)])
-async def books(request: Any, tmp_path: Path) -> AsyncIterator[SqlBooks]:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'signer.db'}"
-    if request.param == "postgresql":
-        url = str(request.getfixturevalue("real_postgres").create(f"t{uuid.uuid4().hex[:12]}"))
-    database = Database(url)
+@pytest.fixture
+async def books(database_url: str) -> AsyncIterator[SqlBooks]:
+    database = Database(database_url)
     await migrate.upgrade(database, [schema])
     yield SqlBooks(database)
     await database.close()

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,12 +70,9 @@ class Two:
             return (await book.answer(RESPONSE, "portal", self.clock.now()))[1]
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.real)])
-async def two(request: Any, tmp_path: Path) -> AsyncIterator[Two]:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'signer.db'}"
-    if request.param == "postgresql":
-        url = str(request.getfixturevalue("real_postgres").create(f"t{uuid.uuid4().hex[:12]}"))
-    database, clock = Database(url), StillClock()
+@pytest.fixture
+async def two(database_url: str) -> AsyncIterator[Two]:
+    database, clock = Database(database_url), StillClock()
     await migrate.upgrade(database, [schema])
     books = SqlBooks(database)
     async with books.write() as book:

@@ -8,7 +8,6 @@ import uuid
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
@@ -31,13 +30,6 @@ from services.signer.adapters.store import redeem
 from services.signer.adapters.tables import authorizations, batches, redemptions, schema
 from services.signer.batch.model import Batch
 from services.signer.model import Authorization, Redemption, SigningAlgorithm
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.real)])
-def url(request: Any, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 'signer.db'}"
-    return str(request.getfixturevalue("real_postgres").create(f"t{uuid.uuid4().hex[:12]}"))
 
 
 @dataclass
@@ -106,9 +98,9 @@ class Uses:
 
 @pytest.mark.parametrize("first", ["batch", "authorization"])
 @pytest.mark.parametrize("second", ["batch", "authorization", "permit"])
-async def test_an_activation_has_one_use_also_when_two_come_at_one_moment(url: str, first: str, second: str):
+async def test_an_activation_has_one_use_also_when_two_come_at_one_moment(database_url: str, first: str, second: str):
     """EN 419241-1, SCAL2: activation data are redeemed once, also where two processes redeem them at one moment."""
-    database = Database(url)
+    database = Database(database_url)
     uses = Uses(database)
     try:
         await migrate.upgrade(database, [schema])
@@ -133,13 +125,13 @@ async def test_an_activation_has_one_use_also_when_two_come_at_one_moment(url: s
         await database.close()
 
 
-async def test_what_was_spent_before_there_was_one_table_stays_spent(url: str, tmp_path: Path):
+async def test_what_was_spent_before_there_was_one_table_stays_spent(database_url: str, tmp_path: Path):
     """The migration carries over the activations of permits, batches and authorizations."""
     before = tmp_path / "versions"
     before.mkdir()
     for path in schema.versions.glob("s000[123]_*.py"):
         (before / path.name).write_bytes(path.read_bytes())
-    database = Database(url)
+    database = Database(database_url)
     spent = {use: Uses(database) for use in ("batch", "authorization", "permit")}
     try:
         await migrate.upgrade(database, [replace(schema, versions=before)])

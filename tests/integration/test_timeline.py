@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -39,15 +38,8 @@ def lines(lives: Sequence[Sequence[Event[Fact]]]) -> dict[str, ContractLine]:
     return found
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.real)])
-def url(request, tmp_path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 't.db'}"
-    return request.getfixturevalue("real_postgres").create(f"t{uuid.uuid4().hex[:12]}")
-
-
-async def test_the_sql_tables_hold_what_the_fold_says(url):
-    database = Database(url)
+async def test_the_sql_tables_hold_what_the_fold_says(database_url):
+    database = Database(database_url)
     await migrate.upgrade(database, [tables.schema, store.schema])
     assert await migrate.differences(database, store.schema) == []
     lives = [life(), life(completed=False), life(("buyer",))]

@@ -25,18 +25,11 @@ from tests.support.waiting import until
 REAL = pytest.mark.real
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=REAL)])
-def url(request, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 'bus.db'}"
-    return request.getfixturevalue("real_postgres").create(f"t{uuid.uuid4().hex[:12]}")
-
-
 @pytest.fixture(params=["local", pytest.param("kafka", marks=REAL)])
-def place(request, url: str) -> Place:
+def place(request, database_url: str) -> Place:
     if request.param == "local":
-        return Place(url)
-    return Place(url, Broker(request.getfixturevalue("real_kafka").bootstrap))
+        return Place(database_url)
+    return Place(database_url, Broker(request.getfixturevalue("real_kafka").bootstrap))
 
 
 @pytest.fixture(params=["files", "memory", pytest.param("s3", marks=REAL)])
@@ -174,9 +167,9 @@ async def test_a_damaged_file_is_not_handed_out(tmp_path):
         await Blobs.at(tmp_path / "blobs").fetch(digest)
 
 
-async def test_eight_writers_lose_no_update(url):
+async def test_eight_writers_lose_no_update(database_url):
     """dependencies.md: read-modify-write, 800 of 800 kept."""
-    database = Database(url)
+    database = Database(database_url)
     await migrate.upgrade(database, [tables.schema])
     values = {"consumer": "tests", "topic": "t", "offset": 0}
     async with database.write() as tx:
@@ -194,11 +187,11 @@ async def test_eight_writers_lose_no_update(url):
     await database.close()
 
 
-async def test_the_tables_are_as_the_model_says(url):
+async def test_the_tables_are_as_the_model_says(database_url):
     """Every migration, on each database, ends at the model: nothing is missing and nothing is left over."""
     from tools.migration import schema_of
 
-    database = Database(url)
+    database = Database(database_url)
     schemas = [schema_of(name) for name in ("runtime", "ca_bridge", "contracts", "signer", "verifier", "notifier")]
     await migrate.upgrade(database, schemas)
     await migrate.upgrade(database, schemas)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,3 +47,11 @@ def real_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres
 def real_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     """An S3 server."""
     yield from _running(S3, tmp_path_factory.mktemp("s3"))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.real)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'test.db'}"
+    return str(request.getfixturevalue("real_postgres").create(f"t{uuid.uuid4().hex[:12]}"))
