@@ -7,6 +7,7 @@ timestamps it was given.
 from __future__ import annotations
 
 import hashlib
+import re
 from binascii import unhexlify
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,8 +30,6 @@ from services.signer.adapters.fast.syntax import (
     Octets,
     Ref,
     dictionary_at,
-    integer,
-    items,
     name_of,
     reference,
 )
@@ -39,6 +38,8 @@ from services.signer.model import Passed, SigningAlgorithm
 
 PREHASHED = Prehashed(hashes.SHA256())
 ECDSA = ec.ECDSA(PREHASHED)
+_RANGES = re.compile(rb"\[0 ([0-9]{1,10}) ([0-9]{1,10}) ([0-9]{1,10})\]")
+"""/ByteRange as the writer writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +121,12 @@ def _read(file: File, base: Passed, field: Dictionary) -> _Signature:
     data, begins = file.at(reference(field.get(b"/V")) or _missing())
     said, ends = dictionary_at(data, begins)
     begins = ends - len(said.text)
-    told = [integer(one) for one in items(said.get(b"/ByteRange") or b"")]
+    told = _RANGES.fullmatch(said.get(b"/ByteRange") or b"")
     start, stop = said.spans.get(b"/Contents", (0, 0))
     start, stop = begins + start, begins + stop
-    if data is not file.data or len(told) != 4 or told[:3] != [0, start, stop]:
+    if data is not file.data or told is None or int(told[1]) != start or int(told[2]) != stop:
         raise not_ours("byte ranges that do not leave out /Contents alone", "ranges over everything but /Contents")
-    length = told[3] or 0
+    length = int(told[3])
     hole = file.data[start:stop]
     if hole[:1] != b"<" or hole[-1:] != b">" or not base.size <= start < stop <= stop + length <= file.size:
         raise not_ours("byte ranges that are not those of this file", "two ranges around /Contents")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from domain.definitions import END_WITHIN, definitions, overlap
 from services.signer.adapters.fast.syntax import (
@@ -72,26 +70,41 @@ class Effort:
             raise Declined("streams that unpack to too much")
 
 
-class Place(NamedTuple):
+class Place:
     """Where an object stands: at an octet, or as the object with this index in a stream (`within`)."""
 
-    offset: int
-    generation: int
-    within: int | None = None
+    __slots__ = ("generation", "offset", "within")
+
+    def __init__(self, offset: int, generation: int, within: int | None = None) -> None:
+        self.offset = offset
+        self.generation = generation
+        self.within = within
 
 
-@dataclass(slots=True)
 class Section:
-    """One cross-reference section and its trailer; `hybrid` is what a hybrid file adds to its table."""
+    """One cross-reference section and its trailer; `hybrid` is what a hybrid file adds to its table.
 
-    trailer: Dictionary
-    runs: list[tuple[int, int, int]]
-    """First number, count, and where the rows begin: an octet of the file, or a row of `rows`."""
-    rows: bytes | None = None
-    widths: tuple[int, int, int] = (0, 0, 0)
-    up: bool = False
-    hybrid: Section | None = None
-    looks: int = 0
+    `runs` say the first number, count, and where the rows begin: an octet of the file, or a row of `rows`.
+    """
+
+    __slots__ = ("hybrid", "looks", "rows", "runs", "trailer", "up", "widths")
+
+    def __init__(
+        self,
+        trailer: Dictionary,
+        runs: list[tuple[int, int, int]],
+        rows: bytes | None = None,
+        widths: tuple[int, int, int] = (0, 0, 0),
+        *,
+        up: bool = False,
+    ) -> None:
+        self.trailer = trailer
+        self.runs = runs
+        self.rows = rows
+        self.widths = widths
+        self.up = up
+        self.hybrid: Section | None = None
+        self.looks = 0
 
     @property
     def is_stream(self) -> bool:
@@ -156,24 +169,25 @@ class Section:
                 raise Declined("a cross-reference of an unknown kind")
 
 
-@dataclass(slots=True)
 class File:
-    """A PDF that can be asked for objects. What `written` holds goes before what stands in the file."""
+    """A PDF that can be asked for objects. What `written` holds goes before what stands in the file.
 
-    data: Octets
-    size: int
-    xref: int
-    sections: list[Section] = field(default_factory=list)
-    """Those read so far, the newest first."""
-    written: dict[int, bytes] = field(default_factory=dict)
-    _read: dict[Ref, Dictionary] = field(default_factory=dict)
-    _next: int | None = None
-    _seen: set[int] = field(default_factory=set)
-    _packed: dict[int, tuple[dict[int, tuple[int, int]], bytes]] = field(default_factory=dict)
-    _effort: Effort = field(init=False)
+    `xref` is where the newest cross-reference section begins; `sections` are those read so far, the newest first.
+    """
 
-    def __post_init__(self) -> None:
-        self._effort = Effort(self.size)
+    __slots__ = ("_effort", "_next", "_packed", "_read", "_seen", "data", "sections", "size", "written", "xref")
+
+    def __init__(self, data: Octets, size: int, xref: int) -> None:
+        self.data = data
+        self.size = size
+        self.xref = xref
+        self.sections: list[Section] = []
+        self.written: dict[int, bytes] = {}
+        self._read: dict[Ref, Dictionary] = {}
+        self._next: int | None = xref
+        self._seen: set[int] = set()
+        self._packed: dict[int, tuple[dict[int, tuple[int, int]], bytes]] = {}
+        self._effort = Effort(size)
 
     @classmethod
     def open(cls, data: Octets) -> File:
@@ -188,7 +202,7 @@ class File:
         tail = _TAIL.match(data, data.rfind(b"startxref", max(0, size - END_WITHIN)))
         if tail is None:
             raise Declined("no startxref at the end")
-        file = cls(data, size, int(tail[1]), _next=int(tail[1]))
+        file = cls(data, size, int(tail[1]))
         file._older()
         return file
 
@@ -515,7 +529,7 @@ def _xref_stream(data: Octets, trailer: Dictionary, end: int, size: int, effort:
         up = body[:: width + 1].count(2) * (width + 1) == len(body)
         if not up or rows > 50_000:
             body, up = _unfiltered(body, width), False
-    return Section(trailer, runs, body, (widths[0], widths[1], widths[2]), up)
+    return Section(trailer, runs, body, (widths[0], widths[1], widths[2]), up=up)
 
 
 def _once(runs: list[tuple[int, int, int]]) -> None:
