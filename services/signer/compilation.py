@@ -36,6 +36,7 @@ MODULES = (
     "services.signer.adapters.fast.store",
     "services.signer.adapters.fast.syntax",
     "services.signer.adapters.fast.writer",
+    "services.signer.adapters.tokens",
 )
 """What is compiled, together: calls among them do not go through the interpreter."""
 GROUP = "services.signer.compiled.signing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -394,6 +394,13 @@ class Evidence:
             tuple(dict.fromkeys(self.crls + other.crls)),
         )
 
+    def beside(self, present: Collection[bytes]) -> Evidence:
+        """What a store has to bring where these certificates stand in the signature already.
+
+        EN 319 142-1 clause 6.3 wants all certificates there, and each once (requirements r and s).
+        """
+        return Evidence(tuple([one for one in self.certificates if one not in present]), self.ocsps, self.crls)
+
 
 @dataclass(frozen=True, slots=True)
 class StatusRow:
@@ -486,11 +493,14 @@ class PreSignCheck:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A timestamp token that was checked (RFC 3161): its DER, its time, its signer's path, leaf first, root last."""
+    """A timestamp token that was checked (RFC 3161): its DER, its time, its signer's path, leaf first, root last, and
+    the certificates of the path that stand in it.
+    """
 
     der: bytes
     time: datetime
     path: tuple[bytes, ...]
+    carried: tuple[bytes, ...] = ()
 
 
 # --- the order to the PDF writer -----------------------------------------------------------------------------------

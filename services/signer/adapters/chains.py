@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 from asn1crypto import algos
@@ -108,6 +109,7 @@ def verify_signature(
     raise UnsupportedAlgorithm(f"scheme {scheme} with this key")
 
 
+_PKCS1 = padding.PKCS1v15()
 _BY_OID: dict[bytes, tuple[str, str]] = {
     bytes.fromhex("06092a864886f70d010101"): ("rsa", ""),
     bytes.fromhex("06092a864886f70d01010b"): ("rsa", "sha256"),
@@ -128,18 +130,25 @@ def verify_by_identifier(
         InvalidSignature: it does not match.
         UnsupportedAlgorithm: not an algorithm we accept.
     """
+    scheme, chosen = _scheme(identifier, digest)
+    if scheme == "rsa" and chosen is not None and isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048:
+        key.verify(signature, data, _PKCS1, chosen)
+    elif (
+        scheme == "ecdsa" and chosen is not None and isinstance(key, ec.EllipticCurvePublicKey) and key.key_size >= 256
+    ):
+        key.verify(signature, data, ec.ECDSA(chosen))
+    else:
+        verify_signature(key, signature, data, algos.SignedDigestAlgorithm.load(identifier), digest)
+
+
+@lru_cache(maxsize=64)
+def _scheme(identifier: bytes, digest: str) -> tuple[str, hashes.HashAlgorithm | None]:
+    """What an AlgorithmIdentifier in DER asks for; the digest counts where it names none itself."""
     _, _, start, end = whole(identifier, SEQUENCE)
     name = span(identifier, start, end)
     scheme, method = _BY_OID.get(identifier[name[1] : name[3]], ("", ""))
     chosen = HASHES.get(method or digest)
-    if scheme == "rsa" and chosen is not None and isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048:
-        key.verify(signature, data, padding.PKCS1v15(), chosen())
-    elif (
-        scheme == "ecdsa" and chosen is not None and isinstance(key, ec.EllipticCurvePublicKey) and key.key_size >= 256
-    ):
-        key.verify(signature, data, ec.ECDSA(chosen()))
-    else:
-        verify_signature(key, signature, data, algos.SignedDigestAlgorithm.load(identifier), digest)
+    return scheme, chosen() if chosen is not None else None
 
 
 def lifetime(path: Sequence[x509.Certificate]) -> tuple[datetime, datetime]:

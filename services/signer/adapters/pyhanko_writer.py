@@ -46,6 +46,7 @@ from services.signer.model import (
     Redemption,
     SignedRevision,
     SigningOrder,
+    Token,
     WrittenBy,
     default_place,
     within,
@@ -109,21 +110,23 @@ class PyhankoWriter:
         may_begin(Digest.of(pdf).raw, order, evidence)
         for attempt in (1, 2):
             try:
-                signed, contents, material = await self._signature(pdf, order, stamped_time=order.level in TIMED)
+                signed, contents, token = await self._signature(pdf, order, stamped_time=order.level in TIMED)
                 break
             except TooLarge:
                 if attempt == 2:
                     raise no_room() from None
         output = signed
-        if order.level in LASTING:
-            output = await self._prolong(signed, contents, evidence + material, closed=order.level is BaselineLevel.LTA)
+        if token is not None and order.level in LASTING:
+            output = await self._prolong(signed, contents, order, token, evidence)
         await asyncio.to_thread(
             inspection.inspect, output, pdf, field=order.field, certificate=order.chain[0], level=order.level
         )
         return SignedRevision(output, Digest.of(output), order.field, order.level, order.signed_at, WrittenBy.PYHANKO)
 
-    async def _signature(self, pdf: bytes, order: SigningOrder, *, stamped_time: bool) -> tuple[bytes, bytes, Evidence]:
-        """The signed revision, the `/Contents` in it with its padding, the timestamp authority's material."""
+    async def _signature(
+        self, pdf: bytes, order: SigningOrder, *, stamped_time: bool
+    ) -> tuple[bytes, bytes, Token | None]:
+        """The signed revision, the `/Contents` in it with its padding, the timestamp of it."""
         # The signer's certificate counts twice: its issuer's name stands in the signed attributes and the signer id.
         certificates = sum(len(item) for item in (*order.chain, order.chain[0]))
         room = SIGNATURE_ROOM + certificates + (self._authority.room(steady=self._keys.waits) if stamped_time else 0)
@@ -134,24 +137,26 @@ class PyhankoWriter:
             self._threads,
             lambda: asyncio.run(signer.async_sign(opened.prepared.document_digest, "sha256", use_pades=True)),
         )
-        material = Evidence()
+        token = None
         if stamped_time:
             info = content["content"]["signer_infos"][0]
             token = await self._authority.timestamp(Digest.of(info["signature"].native))
             info["unsigned_attrs"] = cms.CMSAttributes(
                 [cms.CMSAttribute({"type": "signature_time_stamp_token", "values": [cms.ContentInfo.load(token.der)]})]
             )
-            if order.level in LASTING:
-                material = await self._status.evidence(token.path)
         signed = await _off_loop(self._threads, lambda: opened.fill(content.dump()))
         start, end = opened.gap
-        return signed, bytes.fromhex(signed[start + 1 : end - 1].decode("ascii")), material
+        return signed, bytes.fromhex(signed[start + 1 : end - 1].decode("ascii")), token
 
-    async def _prolong(self, signed: bytes, contents: bytes, evidence: Evidence, *, closed: bool) -> bytes:
-        """Add the DSS in a revision of its own and, if `closed`, a document timestamp over it."""
+    async def _prolong(
+        self, signed: bytes, contents: bytes, order: SigningOrder, first: Token, evidence: Evidence
+    ) -> bytes:
+        """Add the DSS in a revision of its own and, at B-LTA, a document timestamp over it."""
+        present = {*order.chain, *first.carried}
+        evidence += await self._status.evidence(first.path)
         for _ in range(CLOSING_TRIES):
-            output: bytes = await _off_loop(self._threads, _add_dss, signed, contents, evidence)
-            if not closed:
+            output: bytes = await _off_loop(self._threads, _add_dss, signed, contents, evidence.beside(present))
+            if order.level is not BaselineLevel.LTA:
                 return output
             opened = await _off_loop(self._threads, _prepare_timestamp, output, 2 * self._authority.room(steady=False))
             token = await self._authority.timestamp(Digest("sha256:" + opened.prepared.document_digest.hex()))

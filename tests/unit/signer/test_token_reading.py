@@ -20,7 +20,8 @@ from signer_world import NOW, World
 from events.errors import Unavailable
 from events.values import Digest
 from services.signer.adapters import der
-from services.signer.adapters.tsa import TokenChecker, request
+from services.signer.adapters.tokens import TokenChecker
+from services.signer.adapters.tsa import request
 from tests.support.odd_certificates import EXTENDED, WHOLLY
 
 DIGEST, NONCE = Digest.of(b"some bytes"), (1 << 62) + 77
@@ -113,7 +114,7 @@ def test_a_checker_that_read_an_answer_before_says_of_a_changed_one_what_a_new_o
 def test_the_next_answer_is_read_where_the_last_one_was(answered, monkeypatch):
     checker = answered.checker()
     checker.check(answered.body, digest=DIGEST, nonce=NONCE, now=NOW)
-    monkeypatch.setattr("services.signer.adapters.tsa._read", lambda body: pytest.fail("read anew"))
+    monkeypatch.setattr("services.signer.adapters.tokens._read", lambda body: pytest.fail("read anew"))
     other, nonce = Digest.of(b"other bytes"), (1 << 62) + 78
     asked = tsp.TimeStampReq.load(request(other, nonce))
     # Serial numbers of chance are an octet longer now and then.

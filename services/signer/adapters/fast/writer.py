@@ -240,7 +240,7 @@ class FastWriter:
                 if attempt == 2:
                     raise no_room() from None
         if token is not None and order.level in LASTING:
-            await self._prolong(draft, token, evidence, closed=order.level is BaselineLevel.LTA)
+            await self._prolong(draft, order, token, evidence)
         return draft
 
     async def _signature(
@@ -264,11 +264,13 @@ class FastWriter:
         hole.fill(content)
         return draft, token
 
-    async def _prolong(self, draft: Draft, first: Token, evidence: Evidence, *, closed: bool) -> None:
-        """Add the store in a revision of its own and, if `closed`, a document timestamp over it."""
+    async def _prolong(self, draft: Draft, order: SigningOrder, first: Token, evidence: Evidence) -> None:
+        """Add the store in a revision of its own and, at B-LTA, a document timestamp over it."""
+        closed = order.level is BaselineLevel.LTA
+        present = {*order.chain, *first.carried}
         evidence += await self._status.evidence(first.path)
         try:
-            _add_store(draft, evidence)
+            _add_store(draft, evidence.beside(present))
             for _ in range(CLOSING_TRIES if closed else 0):
                 before = _Before.of(draft)
                 hole = _prepare_timestamp(draft, self._authority.room(steady=False))
@@ -287,7 +289,7 @@ class FastWriter:
                 before.restore(draft)
                 if not complete:
                     evidence += material
-                    _add_store(draft, evidence)
+                    _add_store(draft, evidence.beside(present))
             if closed:
                 raise no_end()
         except Declined as fault:
