@@ -10,9 +10,8 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import httptools
 from yarl import URL
@@ -28,11 +27,12 @@ HEAD_MOST = 16 * 1024
 """Octets of an answer's status line and fields."""
 
 Origin = tuple[str, str, int]
+Fields = tuple[tuple[str, str], ...]
+"""A request's header fields."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came back, whole."""
+class Answer(NamedTuple):
+    """What came back, whole; names of fields are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -66,7 +66,7 @@ class Connections:
                 connection.abort()
         self._idle.clear()
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, limit: int, timeout: float) -> Answer:
+    async def post(self, url: str, body: bytes, fields: Fields, *, limit: int, timeout: float) -> Answer:
         """One request, repeated once if an idle connection turns out to be closed: it must be safe to repeat.
 
         `limit` is in octets of the answer's body, `timeout` in seconds.
@@ -75,22 +75,25 @@ class Connections:
             OSError: no connection, a forbidden address, or one that broke (TimeoutError: too slow).
             ValueError: no answer of HTTP/1.1, or one that is too large.
         """
-        origin, head = _request(url, tuple(headers.items()))
+        origin, head = _request(url, fields)
         request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
-        until = asyncio.get_running_loop().time() + timeout
-        connection = self._take(origin)
+        now = asyncio.get_running_loop().time()
+        connection = self._take(origin, now - IDLE_LONGEST)
         if connection is not None:
             try:
-                return await self._ask(origin, connection, request, limit, until)
+                answer = await connection.ask(request, limit, now + timeout)
             except Stale:
-                pass
-        async with asyncio.timeout_at(until):
-            connection = await self._connect(origin)
-        return await self._ask(origin, connection, request, limit, until)
+                connection = None
+        if connection is None:
+            async with asyncio.timeout_at(now + timeout):
+                connection = await self._connect(origin)
+            answer = await connection.ask(request, limit, now + timeout)
+        if not connection.closed:
+            self._keep(origin, connection)
+        return answer
 
-    def _take(self, origin: Origin) -> _Connection | None:
+    def _take(self, origin: Origin, oldest: float) -> _Connection | None:
         idle = self._idle.get(origin)
-        oldest = asyncio.get_running_loop().time() - IDLE_LONGEST
         while idle:
             connection = idle.pop()
             if not connection.closed and connection.used > oldest:
@@ -98,19 +101,16 @@ class Connections:
             connection.abort()
         return None
 
-    async def _ask(self, origin: Origin, connection: _Connection, request: bytes, limit: int, until: float) -> Answer:
-        answer = await connection.ask(request, limit, until)
-        if not connection.closed:
-            idle = self._idle.get(origin)
-            if idle is None:
-                if len(self._idle) >= ORIGINS_MOST:
-                    self.close()
-                idle = self._idle.setdefault(origin, [])
-            if len(idle) < IDLE_MOST:
-                idle.append(connection)
-            else:
-                connection.abort()
-        return answer
+    def _keep(self, origin: Origin, connection: _Connection) -> None:
+        idle = self._idle.get(origin)
+        if idle is None:
+            if len(self._idle) >= ORIGINS_MOST:
+                self.close()
+            idle = self._idle.setdefault(origin, [])
+        if len(idle) < IDLE_MOST:
+            idle.append(connection)
+        else:
+            connection.abort()
 
     async def _connect(self, origin: Origin) -> _Connection:
         scheme, host, port = origin
@@ -144,17 +144,22 @@ class Connections:
         raise fault
 
 
-@dataclass(slots=True)
 class _Reading:
     """An answer while it comes in."""
 
-    future: asyncio.Future[Answer]
-    until: float
-    limit: int
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytearray = field(default_factory=bytearray)
-    octets: int = 0
-    in_body: bool = False
+    __slots__ = ("body", "fields", "future", "in_body", "limit", "octets", "until")
+
+    def __init__(self, future: asyncio.Future[Answer], until: float, limit: int) -> None:
+        self.future = future
+        self.until = until
+        self.limit = limit
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.body = bytearray()
+        self.octets = 0
+        self.in_body = False
+
+    def headers(self) -> dict[str, str]:
+        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self.fields}
 
 
 class _Connection(asyncio.Protocol):
@@ -225,7 +230,7 @@ class _Connection(asyncio.Protocol):
         reading = self._reading
         if reading is None or reading.future.done():
             return
-        framed = "content-length" in reading.headers or "transfer-encoding" in reading.headers
+        framed = not reading.headers().keys().isdisjoint(("content-length", "transfer-encoding"))
         if exc is None and reading.in_body and not framed:
             self._finish(reading)  # the body of such an answer goes on until the end (RFC 9112 clause 6.3)
         else:
@@ -247,7 +252,7 @@ class _Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._reading is not None:
-            self._reading.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+            self._reading.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         reading = self._reading
@@ -268,7 +273,7 @@ class _Connection(asyncio.Protocol):
         if reading is None:
             return
         if self._parser.get_status_code() < 200:  # interim (RFC 9110 clause 15.2): the answer is still to come
-            reading.headers.clear()
+            reading.fields.clear()
             reading.in_body = False
             return
         if not self._parser.should_keep_alive():
@@ -278,7 +283,7 @@ class _Connection(asyncio.Protocol):
     def _finish(self, reading: _Reading) -> None:
         if not reading.future.done():
             status = self._parser.get_status_code()
-            reading.future.set_result(Answer(status, reading.headers, bytes(reading.body)))
+            reading.future.set_result(Answer(status, reading.headers(), bytes(reading.body)))
 
     @staticmethod
     def _fail(reading: _Reading, why: Exception) -> None:
@@ -287,13 +292,13 @@ class _Connection(asyncio.Protocol):
 
 
 @lru_cache(maxsize=256)
-def _request(url: str, headers: tuple[tuple[str, str], ...]) -> tuple[Origin, bytes]:
+def _request(url: str, fields: Fields) -> tuple[Origin, bytes]:
     """Where a request goes, and how it begins."""
     target = URL(url)
     if target.scheme not in ("http", "https") or target.user is not None or not target.host or target.port is None:
         raise ValueError("a URL that is not plain http or https")
     lines = [f"POST {target.raw_path_qs} HTTP/1.1", f"Host: {target.host_port_subcomponent}"]
-    lines += [f"{name}: {value}" for name, value in headers]
+    lines += [f"{name}: {value}" for name, value in fields]
     if any(not line.isprintable() for line in lines):
         raise ValueError("a field with a control character")
     return (target.scheme, target.raw_host or target.host, target.port), "".join(

@@ -14,7 +14,7 @@ import aiohttp
 from yarl import URL
 
 from events.errors import Unavailable
-from services.runtime.connections import Answer, Connections
+from services.runtime.connections import Answer, Connections, Fields
 
 __all__ = ["Answer", "Forbidden", "Outbound"]
 
@@ -101,11 +101,12 @@ class Outbound:
                         break
                     if len(found) > limit:
                         raise _unavailable(target, f"an answer of more than {limit} bytes")
-                return Answer(reply.status, dict(reply.headers), bytes(found))
+                named = {name.lower(): value for name, value in reply.headers.items()}
+                return Answer(reply.status, named, bytes(found))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
             raise _unavailable(target, f"no usable answer ({type(fault).__name__})") from fault
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, limit: int, timeout: float) -> Answer:
+    async def post(self, url: str, body: bytes, fields: Fields, *, limit: int, timeout: float) -> Answer:
         """A request that is safe to repeat, over a persistent connection, for what is asked at every signature.
 
         `limit` is in octets, `timeout` in seconds.
@@ -114,7 +115,7 @@ class Outbound:
             Unavailable: as `call`.
         """
         try:
-            return await self._connections.post(url, body, headers, limit=limit, timeout=timeout)
+            return await self._connections.post(url, body, fields, limit=limit, timeout=timeout)
         except (TimeoutError, OSError, ValueError) as fault:
             raise _unavailable(_target(url), f"no usable answer ({type(fault).__name__})") from fault
 

@@ -230,7 +230,7 @@ def _settled(answer: Answer, who: str, decisions: tuple[int, ...]) -> Answer:
     """
     if 200 <= answer.status < 300:
         return answer
-    kind = next((value for name, value in answer.headers.items() if name.lower() == "content-type"), "")
+    kind = answer.headers.get("content-type", "")
     if answer.status in decisions and kind.partition(";")[0].strip().lower() == "application/problem+json":
         raise Refused(
             _code(answer),

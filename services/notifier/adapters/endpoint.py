@@ -37,7 +37,7 @@ class HttpEndpoint:
             )
         except Unavailable as fault:
             return Answer(None, fault.found)
-        asked = next((value for name, value in found.headers.items() if name.lower() == "retry-after"), None)
+        asked = found.headers.get("retry-after")
         return Answer(found.status, f"status {found.status}", retry_after(asked, self._clock.now()))
 
 

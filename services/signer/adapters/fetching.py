@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from events.errors import Unavailable
-from services.runtime.outbound import Answer, Outbound
+from services.runtime.outbound import Outbound
 
 
 async def ask(
@@ -27,14 +27,14 @@ async def ask(
     Raises:
         Unavailable: it did not answer 200 in time, or said more than `limit`.
     """
-    headers = {"Content-Type": content_type, "Accept": accept, "Accept-Encoding": "identity"}
+    fields = (("Content-Type", content_type), ("Accept", accept), ("Accept-Encoding", "identity"))
     try:
-        answer = await outbound.post(url, body, headers, limit=limit, timeout=timeout)
+        answer = await outbound.post(url, body, fields, limit=limit, timeout=timeout)
     except Unavailable as fault:
         raise _unavailable(code, f"{fault.found} (the {what})", fault.expected) from fault
     if answer.status != 200:
         raise _unavailable(code, f"HTTP status {answer.status} from the {what}", "200")
-    return answer.body, _header(answer, "content-type").split(";")[0].strip().lower()
+    return answer.body, answer.headers.get("content-type", "").split(";")[0].strip().lower()
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,7 @@ async def fetch_if_changed(
         return held
     if answer.status != 200:
         raise _unavailable(code, f"HTTP status {answer.status} from the {what}", "200")
-    return Copy(answer.body, _header(answer, "etag")[:200], _header(answer, "last-modified")[:60])
-
-
-def _header(answer: Answer, name: str) -> str:
-    for found, value in answer.headers.items():
-        if found.lower() == name:
-            return value
-    return ""
+    return Copy(answer.body, answer.headers.get("etag", "")[:200], answer.headers.get("last-modified", "")[:60])
 
 
 def _unavailable(code: str, found: str, expected: str) -> Unavailable:

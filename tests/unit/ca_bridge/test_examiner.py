@@ -254,7 +254,7 @@ def test_nonsense_is_refused_and_no_root_is_a_fault_of_the_settings(desk: Desk, 
     assert DOCUMENT_SIGNING.dotted_string == "1.3.6.1.5.5.7.3.36"
 
 
-PROBLEM = {"Content-Type": "application/problem+json; charset=utf-8"}
+PROBLEM = {"content-type": "application/problem+json; charset=utf-8"}
 
 
 @pytest.mark.parametrize(
@@ -263,8 +263,8 @@ PROBLEM = {"Content-Type": "application/problem+json; charset=utf-8"}
         (422, PROBLEM, True),
         (409, PROBLEM, True),
         (404, PROBLEM, False),
-        (404, {"Content-Type": "text/html"}, False),
-        (422, {"Content-Type": "text/html"}, False),
+        (404, {"content-type": "text/html"}, False),
+        (422, {"content-type": "text/html"}, False),
         (401, PROBLEM, False),
         (500, PROBLEM, False),
         (302, {}, False),

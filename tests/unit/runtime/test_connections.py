@@ -79,7 +79,7 @@ async def serving(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterato
 
 async def post(connections: Connections, place: Place, *, limit: int = 1_000, timeout: float = 5.0) -> bytes:
     answer = await connections.post(
-        f"http://127.0.0.1:{place.port}/a?b=c", b"question", {"Accept": "x/y"}, limit=limit, timeout=timeout
+        f"http://127.0.0.1:{place.port}/a?b=c", b"question", (("Accept", "x/y"),), limit=limit, timeout=timeout
     )
     assert answer.status == 200
     return answer.body
@@ -226,9 +226,9 @@ async def test_a_silent_server_is_waited_for_no_longer_than_told(connections: Co
 async def test_other_kinds_of_url_and_fields_with_line_ends_are_refused(connections: Connections) -> None:
     for url in ("ftp://127.0.0.1/", "http://user@127.0.0.1/", "/nowhere"):
         with pytest.raises(ValueError, match="plain http"):
-            await connections.post(url, b"", {}, limit=1, timeout=1)
+            await connections.post(url, b"", (), limit=1, timeout=1)
     with pytest.raises(ValueError, match="control character"):
-        await connections.post("http://127.0.0.1/", b"", {"A": "b\r\nC: d"}, limit=1, timeout=1)
+        await connections.post("http://127.0.0.1/", b"", (("A", "b\r\nC: d"),), limit=1, timeout=1)
 
 
 async def test_an_inner_address_is_refused_unless_it_is_allowed() -> None:
@@ -236,10 +236,10 @@ async def test_an_inner_address_is_refused_unless_it_is_allowed() -> None:
         url = f"http://localhost:{place.port}/"
         async with Outbound() as outbound:
             with pytest.raises(Unavailable, match="Forbidden"):
-                await outbound.post(url, b"x", {}, limit=10, timeout=5)
+                await outbound.post(url, b"x", (), limit=10, timeout=5)
         assert place.connected == 0
         async with Outbound(allowed=[f"127.0.0.1:{place.port}"]) as outbound:
-            assert (await outbound.post(url, b"x", {}, limit=10, timeout=5)).body == b"ok"
+            assert (await outbound.post(url, b"x", (), limit=10, timeout=5)).body == b"ok"
 
 
 @pytest.mark.parametrize("url", ["http://[odd", "http://odd:99999/", "http://odd:port/"])
@@ -249,7 +249,7 @@ async def test_an_address_that_cannot_be_read_is_not_there(url: str) -> None:
         with pytest.raises(Unavailable, match="an address that cannot be read"):
             await outbound.call("GET", url)
         with pytest.raises(Unavailable, match="an address that cannot be read"):
-            await outbound.post(url, b"", {}, limit=10, timeout=5)
+            await outbound.post(url, b"", (), limit=10, timeout=5)
 
 
 async def test_tls_needs_a_certificate_for_the_name(
@@ -274,14 +274,14 @@ async def test_tls_needs_a_certificate_for_the_name(
     async with serving(saying(OK, OK), tls) as place:
         url = f"https://localhost:{place.port}/"
         with pytest.raises(ssl.SSLCertVerificationError):
-            await connections.post(url, b"x", {}, limit=10, timeout=5)
+            await connections.post(url, b"x", (), limit=10, timeout=5)
         (tmp_path / "root.pem").write_bytes(pem)
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "root.pem"))
         trusting = Connections(lambda address: None)
         before = place.connected
         for _ in range(2):
-            assert (await trusting.post(url, b"x", {}, limit=10, timeout=5)).body == b"ok"
+            assert (await trusting.post(url, b"x", (), limit=10, timeout=5)).body == b"ok"
         assert place.connected == before + 1
         with pytest.raises(ssl.SSLCertVerificationError):
-            await trusting.post(url.replace("localhost", "127.0.0.1"), b"x", {}, limit=10, timeout=5)
+            await trusting.post(url.replace("localhost", "127.0.0.1"), b"x", (), limit=10, timeout=5)
         trusting.close()
