@@ -47,7 +47,7 @@ def no_room() -> Unavailable:
         "signature-room",
         found="a signature or timestamp token larger than the room reserved for it, twice",
         expected="tokens of a steady size",
-        remedy="nothing was signed; it is tried again",
+        remedy="nothing was released; it is tried again",
     )
 
 
