@@ -98,7 +98,7 @@ class Desk:
     def order_of(self, source: Path, level: str) -> SigningOrder:
         """An order to sign a file."""
         with source.open("rb") as data:
-            digest = Digest("sha256:" + hashlib.file_digest(data, "sha256").hexdigest())
+            digest = Digest.from_raw(hashlib.file_digest(data, "sha256").digest())
         return self.order(digest, os.path.getsize(source), level)
 
     async def file(self, source: Path, target: Path, level: str) -> None:

@@ -60,7 +60,7 @@ class Tree:
     @property
     def root(self) -> Digest:
         """The tree's head."""
-        return Digest("sha256:" + self._levels[-1][0].hex())
+        return Digest.from_raw(self._levels[-1][0])
 
     def proof(self, index: int) -> Inclusion:
         """The proof for the leaf at `index` (RFC 9162 clause 2.1.3.1).
@@ -75,7 +75,7 @@ class Tree:
         for level in self._levels[:-1]:
             sibling = place ^ 1
             if sibling < len(level):
-                path.append(Digest("sha256:" + level[sibling].hex()))
+                path.append(Digest.from_raw(level[sibling]))
             place >>= 1
         return Inclusion(index, self.count, tuple(path))
 

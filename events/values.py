@@ -55,7 +55,14 @@ class Digest(Name):
     @classmethod
     def of(cls, data: bytes) -> Self:
         """The digest of `data`."""
-        return cls("sha256:" + hashlib.sha256(data).hexdigest())
+        return cls.from_raw(hashlib.sha256(data).digest())
+
+    @classmethod
+    def from_raw(cls, raw: bytes) -> Self:
+        """The digest that these 32 octets are."""
+        if len(raw) != 32:
+            raise ValueError(f"{cls.__name__}: found {len(raw)} octets instead of the 32 of SHA-256")
+        return str.__new__(cls, "sha256:" + raw.hex())
 
     @property
     def hex(self) -> str:

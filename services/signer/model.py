@@ -242,7 +242,7 @@ class Redemption:
             credential=self.credential,
             algorithm=self.algorithm,
             base=self.base,
-            document=Digest("sha256:" + digest.hex()),
+            document=Digest.from_raw(digest),
             attributes=Digest.of(prepared.attributes),
         )
 

@@ -159,7 +159,7 @@ class PyhankoWriter:
             if order.level is not BaselineLevel.LTA:
                 return output
             opened = await _off_loop(self._threads, _prepare_timestamp, output, 2 * self._authority.room(steady=False))
-            token = await self._authority.timestamp(Digest("sha256:" + opened.prepared.document_digest.hex()))
+            token = await self._authority.timestamp(Digest.from_raw(opened.prepared.document_digest))
             # An authority may sign its next token with another certificate: then its material has to be in, too.
             more = evidence + await self._status.evidence(token.path)
             if set(token.path) - set(evidence.certificates):

@@ -179,7 +179,7 @@ def digests_of(hashes: Sequence[str], algorithm: str | None) -> tuple[Digest, ..
             raise refused("invalid-hash", "a hash that is not base64", "base64 of 32 octets") from fault
         if len(raw) != 32:
             raise refused("invalid-hash", f"a hash of {len(raw)} octets", "32 octets: SHA-256")
-        found.append(Digest("sha256:" + raw.hex()))
+        found.append(Digest.from_raw(raw))
     return tuple(found)
 
 

@@ -40,7 +40,8 @@ class Catalog:
         Raises:
             Declined: it cannot be read.
         """
-        return cls(file, file.root, file.read(file.root))
+        root = file.root
+        return cls(file, root, file.read(root))
 
     def put(self, key: bytes, value: bytes) -> None:
         """Change or add an entry."""

@@ -251,7 +251,7 @@ def appended(text: bytes, item: bytes) -> bytes:
 
 def reference(text: bytes | None) -> Ref | None:
     """The reference that the text is, if it is one."""
-    found = _REFERENCE.fullmatch(text) if text is not None else None
+    found = _REFERENCE.fullmatch(text) if text is not None and text.endswith(b"R") else None
     return Ref(int(found[1]), int(found[2])) if found else None
 
 

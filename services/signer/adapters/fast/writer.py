@@ -185,7 +185,7 @@ class FastWriter:
             return output
 
         output = await _work(apart, finish)
-        digest = Digest("sha256:" + draft.all.digest().hex())
+        digest = Digest.from_raw(draft.all.digest())
         return SignedRevision(output, digest, order.field, order.level, order.signed_at, WrittenBy.FAST)
 
     async def sign_file(self, source: Path, target: Path, order: SigningOrder, evidence: Evidence) -> SignedFile:
@@ -213,7 +213,7 @@ class FastWriter:
                 os.link(draft_path, target)
 
             await _work(True, finish)
-        digest = Digest("sha256:" + draft.all.digest().hex())
+        digest = Digest.from_raw(draft.all.digest())
         return SignedFile(target, draft.all.size, digest, order.field, order.level, order.signed_at)
 
     @staticmethod
@@ -258,7 +258,7 @@ class FastWriter:
         token = None
         if timed:
             stamped = hashlib.sha256(signature).digest()
-            token = await self._authority.timestamp(Digest("sha256:" + stamped.hex()))
+            token = await self._authority.timestamp(Digest.from_raw(stamped))
             draft.tokens[stamped] = token.der
         content = template.content_info(attributes, signature, token.der if token is not None else None)
         hole.fill(content)
@@ -275,7 +275,7 @@ class FastWriter:
                 before = _Before.of(draft)
                 hole = _prepare_timestamp(draft, self._authority.room(steady=False))
                 stamped = hole.digest()
-                token = await self._authority.timestamp(Digest("sha256:" + stamped.hex()))
+                token = await self._authority.timestamp(Digest.from_raw(stamped))
                 draft.tokens[stamped] = token.der
                 material = await self._status.evidence(token.path)
                 complete = all(one in evidence.certificates for one in token.path)
