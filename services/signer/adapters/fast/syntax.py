@@ -134,23 +134,26 @@ def dictionary_at(data: Octets, at: int) -> tuple[Dictionary, int]:
     place = opened.end()
     start = place - 2
     spans: dict[bytes, tuple[int, int]] = {}
+    count = 0
     match = _ENTRY.match
     while (entry := match(data, place)) is not None:
         value, place = entry.span(2)
         if value < 0:
             value = entry.end()
             place = end_of(data, value)
-        key = entry[1]
-        if key in spans or key.find(b"#") >= 0:  # `in` takes octets for a number first, and an exception to see
-            raise Declined("a dictionary with a key twice, or an escaped key")
         if place - start > LONGEST:
             raise Declined("a dictionary that is too long")
-        spans[key] = (value - start, place - start)
+        spans[entry[1]] = (value - start, place - start)
+        count += 1
     closed = _CLOSE.match(data, place)
     if closed is None:
         raise Declined("a dictionary that does not end")
     place = closed.end()
-    return Dictionary(data[start:place], spans), place
+    text = data[start:place]
+    # Not `in`: it takes octets for a number first, and an exception to see that they are none.
+    if len(spans) != count or (text.find(b"#") >= 0 and any(key.find(b"#") >= 0 for key in spans)):
+        raise Declined("a dictionary with a key twice, or an escaped key")
+    return Dictionary(text, spans), place
 
 
 def end_of(data: Octets, at: int) -> int:
