@@ -10,7 +10,6 @@ import hashlib
 import re
 from binascii import unhexlify
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NoReturn
 
 from cryptography.exceptions import InvalidSignature
@@ -42,15 +41,17 @@ _RANGES = re.compile(rb"\[0 ([0-9]{1,10}) ([0-9]{1,10}) ([0-9]{1,10})\]")
 """/ByteRange as the writer writes it."""
 
 
-@dataclass(frozen=True, slots=True)
 class _Signature:
     """A signature dictionary as it stands in the file: its `/Contents`, what its ranges say, where it begins."""
 
-    said: Dictionary
-    contents: bytes
-    digest: bytes
-    begins: int
-    end: int
+    __slots__ = ("begins", "contents", "digest", "end", "said")
+
+    def __init__(self, said: Dictionary, contents: bytes, digest: bytes, begins: int, end: int) -> None:
+        self.said = said
+        self.contents = contents
+        self.digest = digest
+        self.begins = begins
+        self.end = end
 
 
 def check(

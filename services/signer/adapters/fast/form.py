@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import count
 
 from services.signer.adapters.fast.pages import Leaf, permission
@@ -24,14 +23,16 @@ MOST_FIELDS = 2_000
 NOWHERE = (0.0, 0.0, 0.0, 0.0)
 
 
-@dataclass(slots=True)
 class Catalog:
     """The catalog while a revision is written: read once, spliced in memory, put once."""
 
-    file: File
-    ref: Ref
-    content: Dictionary
-    changed: bool = False
+    __slots__ = ("changed", "content", "file", "ref")
+
+    def __init__(self, file: File, ref: Ref, content: Dictionary) -> None:
+        self.file = file
+        self.ref = ref
+        self.content = content
+        self.changed = False
 
     @classmethod
     def of(cls, file: File) -> Catalog:
@@ -55,13 +56,15 @@ class Catalog:
             self.changed = False
 
 
-@dataclass(slots=True)
 class Form:
     """The interactive form: its dictionary, and the names of the fields at its top."""
 
-    content: Dictionary
-    fields: list[Ref]
-    names: dict[str, Ref]
+    __slots__ = ("content", "fields", "names")
+
+    def __init__(self, content: Dictionary) -> None:
+        self.content = content
+        self.fields: list[Ref] = []
+        self.names: dict[str, Ref] = {}
 
     @classmethod
     def of(cls, catalog: Catalog) -> Form:
@@ -74,7 +77,7 @@ class Form:
         content = file.dictionary(catalog.content.get(b"/AcroForm")) or NOTHING
         if b"/XFA" in content.spans:
             raise Declined("an XFA form")
-        form = cls(content, [], {})
+        form = cls(content)
         listed = file.array(content.get(b"/Fields"))
         if len(listed) > MOST_FIELDS:
             raise Declined("too many form fields")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from services.signer.adapters.fast.reader import File
 from services.signer.adapters.fast.syntax import Declined, Dictionary, Ref, integer, items, number, reference
@@ -14,14 +13,15 @@ MOST_PAGES = 20_000
 DEEPEST = 60
 
 
-@dataclass(frozen=True, slots=True)
 class Leaf:
-    """A page: where it is, what it holds, what it inherits."""
+    """A page: where it is, what it holds, and the nodes of the tree that it hangs from, the root first."""
 
-    ref: Ref
-    content: Dictionary
-    above: tuple[Dictionary, ...]
-    """The nodes of the tree that it hangs from, the root first."""
+    __slots__ = ("above", "content", "ref")
+
+    def __init__(self, ref: Ref, content: Dictionary, above: tuple[Dictionary, ...]) -> None:
+        self.ref = ref
+        self.content = content
+        self.above = above
 
     def page(self, file: File) -> Page:
         """How it is displayed.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from services.signer.adapters.fast.reader import File
 from services.signer.adapters.fast.syntax import Declined, Dictionary, Ref
@@ -12,14 +11,16 @@ FURTHEST = 9_999_999_999
 """The largest offset that ten digits hold."""
 
 
-@dataclass(slots=True)
 class Revision:
     """Objects to append. `start` is the file's length before it, in octets; `file` sees what is put here at once."""
 
-    file: File
-    start: int
-    beyond: int
-    objects: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    __slots__ = ("beyond", "file", "objects", "start")
+
+    def __init__(self, file: File, start: int, beyond: int) -> None:
+        self.file = file
+        self.start = start
+        self.beyond = beyond
+        self.objects: dict[int, tuple[int, bytes]] = {}
 
     def add(self, value: bytes | Dictionary) -> Ref:
         """A new object."""

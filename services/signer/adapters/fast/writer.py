@@ -110,12 +110,14 @@ class Draft:
         self.all.take(memoryview(self.added)[self.all.size - self.base.size :])
 
 
-@dataclass(slots=True)
 class Hole:
     """A written revision with a hole for `/Contents`; `gap` are octets of the whole file, brackets included."""
 
-    draft: Draft
-    gap: tuple[int, int]
+    __slots__ = ("draft", "gap")
+
+    def __init__(self, draft: Draft, gap: tuple[int, int]) -> None:
+        self.draft = draft
+        self.gap = gap
 
     @classmethod
     def dig(cls, draft: Draft, revision: Revision, value: Ref, room: int, before: bytes, after: bytes) -> Hole:
