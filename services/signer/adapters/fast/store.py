@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 from services.signer.adapters.fast.form import Catalog
 from services.signer.adapters.fast.reader import File
@@ -16,7 +15,6 @@ EMPTY = Dictionary.parse(b"<< /Type /DSS >>")
 MOST_HELD = 2_000
 
 
-@dataclass(slots=True)
 class Store:
     """The store as the file has it, and the references of each kind.
 
@@ -24,9 +22,12 @@ class Store:
     signatures by SHA-1.
     """
 
-    ref: Ref | None
-    content: Dictionary
-    held: dict[bytes, list[Ref]]
+    __slots__ = ("content", "held", "ref")
+
+    def __init__(self, ref: Ref | None) -> None:
+        self.ref = ref
+        self.content = EMPTY
+        self.held: dict[bytes, list[Ref]] = {kind: [] for kind in KINDS}
 
     @classmethod
     def of(cls, catalog: Catalog) -> Store:
@@ -38,7 +39,7 @@ class Store:
         file = catalog.file
         told = catalog.content.get(b"/DSS")
         content = file.dictionary(told)
-        found = cls(reference(told), EMPTY, {kind: [] for kind in KINDS})
+        found = cls(reference(told))
         if content is not None:
             found.content = content
             for kind in KINDS:

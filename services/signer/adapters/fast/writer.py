@@ -9,7 +9,6 @@ import os
 from binascii import hexlify
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -70,28 +69,25 @@ BYTE_RANGE = 50
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
 class Draft:
-    """A file while it is signed: the base as it went by, what was added, and the digest of both so far."""
+    """A file while it is signed: the base as it went by, what was added, and the digest of both so far.
 
-    file: File
-    catalog: Catalog
-    form: Form
-    base: Passed
-    all: Passed
-    added: bytearray
-    beyond: int
-    trailer: bytes
-    ends_line: bool
-    tokens: dict[bytes, bytes]
-    """The timestamp tokens that came and were checked, by the digest that each is over."""
+    `tokens` are the timestamps that came and were checked, by the digest that each is over.
+    """
 
-    @classmethod
-    def on(cls, file: File, catalog: Catalog, form: Form, base: Passed) -> Draft:
-        """The file with nothing added yet."""
-        ends_line = file.data[file.size - 1 : file.size] in (b"\n", b"\r")
-        trailer = repeated(file, base.digest()[:16])
-        return cls(file, catalog, form, base, base.fork(), bytearray(), file.beyond, trailer, ends_line, {})
+    __slots__ = ("added", "all", "base", "beyond", "catalog", "ends_line", "file", "form", "tokens", "trailer")
+
+    def __init__(self, file: File, catalog: Catalog, form: Form, base: Passed) -> None:
+        self.file = file
+        self.catalog = catalog
+        self.form = form
+        self.base = base
+        self.all = base.fork()
+        self.added = bytearray()
+        self.beyond = file.beyond
+        self.trailer = repeated(file, base.digest()[:16])
+        self.ends_line = file.data[file.size - 1 : file.size] in (b"\n", b"\r")
+        self.tokens: dict[bytes, bytes] = {}
 
     def revision(self) -> Revision:
         """A new revision after all that is there."""
@@ -274,7 +270,7 @@ class FastWriter:
         try:
             _add_store(draft, evidence.beside(present))
             for _ in range(CLOSING_TRIES if closed else 0):
-                before = _Before.of(draft)
+                before = _Before(draft)
                 hole = _prepare_timestamp(draft, self._authority.room(steady=False))
                 stamped = hole.digest()
                 token = await self._authority.timestamp(Digest.from_raw(stamped))
@@ -300,18 +296,16 @@ class FastWriter:
             ) from fault
 
 
-@dataclass(frozen=True, slots=True)
 class _Before:
     """A draft as it was before a revision that may have to be thrown away."""
 
-    size: int
-    beyond: int
-    xref: int
-    written: dict[int, bytes]
+    __slots__ = ("beyond", "size", "written", "xref")
 
-    @classmethod
-    def of(cls, draft: Draft) -> _Before:
-        return cls(len(draft.added), draft.beyond, draft.file.xref, dict(draft.file.written))
+    def __init__(self, draft: Draft) -> None:
+        self.size = len(draft.added)
+        self.beyond = draft.beyond
+        self.xref = draft.file.xref
+        self.written = dict(draft.file.written)
 
     def restore(self, draft: Draft) -> None:
         del draft.added[self.size :]
@@ -334,7 +328,7 @@ def _prepare(data: Octets, base: Passed, order: SigningOrder, room: int) -> tupl
     if order.level in LASTING:
         Store.of(catalog)
     form = Form.of(catalog)
-    draft = Draft.on(file, catalog, form, base)
+    draft = Draft(file, catalog, form, base)
     revision = draft.revision()
     value = revision.reserve()
     lock = None
