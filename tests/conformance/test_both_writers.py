@@ -120,11 +120,14 @@ def ours(pdf: bytes, root: bytes) -> list[Any]:
 
 
 def outside(line: dict[str, Any]) -> Any:
-    """What the outside judge says, without names and times."""
-    signatures = [
-        (one["level"], one["indication"], one.get("sub_indication"), one["intact"], one["valid"])
-        for one in line.get("signatures", [])
-    ]
+    """What the outside judge says, without names and times; the level of a signature that does not pass is none.
+
+    It calls a stranger's signature LT instead of T where our store happens to hold a certificate.
+    """
+    signatures = []
+    for one in line.get("signatures", []):
+        level = one["level"] if one["indication"] == "TOTAL_PASSED" else None
+        signatures.append((level, one["indication"], one.get("sub_indication"), one["intact"], one["valid"]))
     return line.get("strict_ok"), line.get("error"), signatures
 
 

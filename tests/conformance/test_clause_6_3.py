@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import pdfs
 from signer_world import desk, order
 
-from events.values import BaselineLevel
+from events.values import BaselineLevel, Digest
 from services.signer.adapters.fast.writer import FastWriter
 from services.signer.model import SigningAlgorithm
 
@@ -31,6 +31,7 @@ async def test_each_line_of_the_table(tmp_path, level):
         ordered = order(pdfs.minimal(), check.path, party.credential, party.algorithm, level=level, reason="Agreed")
         writer = FastWriter(at.keys, at.authority, at.status)
         pdf = (await writer.sign(pdfs.minimal(), ordered, check.evidence)).pdf
+        token = await at.authority.timestamp(Digest.of(pdf))
     reader = PdfFileReader(BytesIO(pdf))
     (signature,) = reader.embedded_regular_signatures
     said = signature.sig_object
@@ -78,8 +79,14 @@ async def test_each_line_of_the_table(tmp_path, level):
     assert ("/DSS" in reader.root) == (level in LASTING)
     if level in LASTING:
         store = reader.root["/DSS"]
-        held = {bytes(item.get_object().data) for item in store["/Certs"]}
-        assert set(check.path) <= held
+        # r: "the full set of certificates [...] which are not already present shall be included"; s: "duplication of
+        # certificate values within the signature should be avoided".
+        held = [bytes(item.get_object().data) for item in store.get("/Certs", [])]
+        (stamp,) = next(item["values"] for item in signer["unsigned_attrs"] if "time_stamp" in item["type"].native)
+        carried = {c.chosen.dump() for c in (*signed["certificates"], *stamp["content"]["certificates"])}
+        assert len(held) == len(set(held))
+        assert not carried & set(held)
+        assert {*check.path, *token.path} <= carried | set(held)
         assert [bytes(item.get_object().data) for item in store.get("/OCSPs", [])]
         assert reader.xrefs.get_last_change(reader.root.raw_get("/DSS").reference) == signature.signed_revision + 1
     # "document-time-stamp: shall be present" at B-LTA, over all that is before it.

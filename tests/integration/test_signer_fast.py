@@ -7,6 +7,8 @@ import io
 import sys
 import zlib
 from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pikepdf
@@ -24,7 +26,7 @@ import two_readings
 from signer_world import desk, order
 
 from events.errors import Refused, Unavailable
-from events.values import BaselineLevel
+from events.values import BaselineLevel, Digest
 from services.runtime.clock import SystemClock
 from services.signer.adapters.fast.check import check as self_check
 from services.signer.adapters.fast.form import Catalog, Form
@@ -207,19 +209,20 @@ async def test_a_store_of_another_maker_stays_beside_ours(tmp_path):
         signed = await FastWriter(at.keys, at.authority, at.status).sign(base, ordered, check.evidence)
         assert await passes_at_pyhanko(signed.pdf, root) == 1
     with pikepdf.open(io.BytesIO(signed.pdf)) as document:
-        held = [one.objgen for one in document.Root.DSS.Certs]
-    assert held[:2] == [(6, 0), (8, 0)]
-    assert len(held) > 2
+        store = document.Root.DSS
+        assert [one.objgen for one in store.Certs] == [(6, 0), (8, 0)]
+        assert [one.read_bytes() for one in store.OCSPs]
 
 
-async def test_a_second_signature_by_one_certificate_brings_one_statement_and_no_more(tmp_path):
+async def test_a_signature_that_needs_nothing_new_brings_the_shortest_there_is(tmp_path):
     """EN 319 142-1 clause 5.4.2.3: no VRI dictionary; a store that differs from the one before is what LT asks for."""
-    stores = []
+    stores, slots = [], ("first", "second", "third", "fourth", "fifth", "sixth", "seventh")
     base = pdfs.minimal()
     async with desk(tmp_path) as at:
         party = await at.party(SigningAlgorithm.P256)
         check = await at.status.check(party.chain)
-        for index, slot in enumerate(("first", "second")):
+        token = await at.authority.timestamp(Digest.of(base))
+        for index, slot in enumerate(slots):
             ordered = order(base, check.path, party.credential, party.algorithm, slot=slot, index=index)
             base = (await FastWriter(at.keys, at.authority, at.status).sign(base, ordered, check.evidence)).pdf
             with pikepdf.open(io.BytesIO(base)) as document:
@@ -227,11 +230,47 @@ async def test_a_second_signature_by_one_certificate_brings_one_statement_and_no
                 assert "/VRI" not in store
                 kinds = ("/Certs", "/OCSPs", "/CRLs")
                 stores.append({kind: [one.read_bytes() for one in store.get(kind, [])] for kind in kinds})
-        assert await passes_at_pyhanko(base, at.world.root.der) == 2
-    first, second = stores
-    assert all(second[kind][: len(held)] == held for kind, held in first.items())
-    (fresh,) = [one for kind, held in first.items() for one in second[kind][len(held) :]]
-    assert fresh == min((*first["/OCSPs"], *first["/CRLs"]), key=len)
+        assert await passes_at_pyhanko(base, at.world.root.der) == len(slots)
+    fresh = []
+    for one, other in pairwise(stores):
+        assert all(other[kind][: len(held)] == held for kind, held in one.items())
+        fresh += [found for kind, held in one.items() for found in other[kind][len(held) :]]
+    # First the certificates, of which the signature has each already; then a statement of a status once more.
+    shortest = min((*stores[0]["/OCSPs"], *stores[0]["/CRLs"]), key=len)
+    *certificates, last, another = fresh
+    assert certificates == sorted(certificates, key=len)
+    assert sorted(certificates) == sorted({*check.path, *token.path})
+    assert last == another == shortest
+
+
+@pytest.mark.parametrize("writer", [FastWriter, PyhankoWriter])
+@pytest.mark.parametrize("carries", [True, False])
+async def test_the_store_brings_the_certificates_that_the_signature_lacks(tmp_path, writer, carries):
+    """EN 319 142-1 clause 6.3, r and s: all of them in the file, none twice."""
+    base = pdfs.minimal()
+    async with desk(tmp_path) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        check = await at.status.check(party.chain)
+        path = (await at.authority.timestamp(Digest.of(base))).path
+
+        class Authority:
+            """Whose tokens are taken for such as bring no certificate where that is asked for."""
+
+            def room(self, *, steady):
+                return at.authority.room(steady=steady)
+
+            async def timestamp(self, digest):
+                token = await at.authority.timestamp(digest)
+                return token if carries else replace(token, carried=())
+
+        ordered = order(base, check.path, party.credential, party.algorithm)
+        pdf = (await writer(at.keys, Authority(), at.status).sign(base, ordered, check.evidence)).pdf
+        assert await passes_at_pyhanko(pdf, at.world.root.der) == 1
+    with pikepdf.open(io.BytesIO(pdf)) as document:
+        held = [one.read_bytes() for one in document.Root.DSS.get("/Certs", [])]
+    assert path[0] not in check.path
+    known = [one for one in held if one in (*check.path, *path)]  # pyHanko adds those of OCSP responders
+    assert known == ([] if carries else [path[0]])
 
 
 async def test_a_store_that_brings_nothing_for_the_signature_before_it_is_not_released(tmp_path):

@@ -111,6 +111,16 @@ def test_a_checker_that_read_an_answer_before_says_of_a_changed_one_what_a_new_o
     assert said(warm) == said(new)
 
 
+def test_a_token_says_which_certificates_of_its_path_it_carries(answered):
+    """RFC 3161 clause 2.4.1: the authority's own is asked for; its issuers may be there or not."""
+    leaf, root = answered.good.path
+    assert answered.good.carried == (leaf, root)
+    body = tsp.TimeStampResp.load(answered.body)
+    body["time_stamp_token"]["content"]["certificates"] = [cms.CertificateChoices.load(leaf)]
+    alone = answered.check(body.dump())
+    assert (alone.path, alone.carried) == ((leaf, root), (leaf,))
+
+
 def test_the_next_answer_is_read_where_the_last_one_was(answered, monkeypatch):
     checker = answered.checker()
     checker.check(answered.body, digest=DIGEST, nonce=NONCE, now=NOW)

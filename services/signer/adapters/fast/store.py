@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 
 from services.signer.adapters.fast.form import Catalog
 from services.signer.adapters.fast.reader import File
@@ -49,12 +50,14 @@ class Store:
                 found.held[kind] = [one for one in refs if one is not None]
         return found
 
-    def add(self, revision: Revision, catalog: Catalog, evidence: Evidence) -> None:
-        """Add the evidence of the last signature; octets that are held already stay alone.
+    def add(self, revision: Revision, catalog: Catalog, evidence: Evidence, present: Collection[bytes]) -> None:
+        """Add the evidence of the last signature, but what is held already and certificates that are `present` in it.
+
+        EN 319 142-1 clause 6.3 wants all certificates in the file, and each once (requirements r and s).
 
         A validator takes a signature for LT only when a store written after it holds something that the one before did
-        not. A second signature by the same certificate may bring nothing: then the shortest statement of a status is
-        written once more.
+        not. A signature under known statuses may bring nothing: then the shortest of what the store lacks is written,
+        or else the shortest statement of a status once more.
 
         The key has moved by now. A stream that cannot be read here, of a length told elsewhere or another filter, stays
         where it is and its octets are not known to be held: at worst they are written twice.
@@ -65,11 +68,13 @@ class Store:
             (kind, octets)
             for kind, items in given
             for octets in items
-            if not known or kind + hashlib.sha256(octets).digest() not in known
+            if octets not in present and (not known or kind + hashlib.sha256(octets).digest() not in known)
         ]
         if not fresh:
-            statuses = [(kind, octets) for kind, items in given[1:] for octets in items]
-            fresh.append(min(statuses, key=lambda one: len(one[1])))
+            all_ = [(kind, octets) for kind, items in given for octets in items]
+            lacking = [one for one in all_ if one[0] + hashlib.sha256(one[1]).digest() not in known]
+            statuses = [one for one in all_ if one[0] != KINDS[0]]
+            fresh.append(min(lacking or statuses, key=lambda one: len(one[1])))
         for kind, octets in fresh:
             stream = b"<< /Length %d >>\nstream\n%b\nendstream" % (len(octets), octets)
             self.held[kind].append(revision.add(stream))

@@ -7,7 +7,7 @@ import hashlib
 import mmap
 import os
 from binascii import hexlify
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import contextmanager
 from datetime import UTC
 from pathlib import Path
@@ -268,7 +268,7 @@ class FastWriter:
         present = {*order.chain, *first.carried}
         evidence += await self._status.evidence(first.path)
         try:
-            _add_store(draft, evidence.beside(present))
+            _add_store(draft, evidence, present)
             for _ in range(CLOSING_TRIES if closed else 0):
                 before = _Before(draft)
                 hole = _prepare_timestamp(draft, self._authority.room(steady=False))
@@ -287,7 +287,7 @@ class FastWriter:
                 before.restore(draft)
                 if not complete:
                     evidence += material
-                    _add_store(draft, evidence.beside(present))
+                    _add_store(draft, evidence, present)
             if closed:
                 raise no_end()
         except Declined as fault:
@@ -447,9 +447,9 @@ def _stamp(revision: Revision, leaf: Leaf, rect: tuple[float, float, float, floa
     return stamp.draw(revision, order, wide * page.unit, high * page.unit, page.matrix)
 
 
-def _add_store(draft: Draft, evidence: Evidence) -> None:
+def _add_store(draft: Draft, evidence: Evidence, present: Collection[bytes]) -> None:
     revision, catalog = draft.revision(), draft.catalog
-    Store.of(catalog).add(revision, catalog, evidence)
+    Store.of(catalog).add(revision, catalog, evidence, present)
     catalog.write(revision)
     draft.write(revision)
     draft.close()
