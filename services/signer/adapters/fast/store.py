@@ -53,8 +53,6 @@ class Store:
     def add(self, revision: Revision, catalog: Catalog, evidence: Evidence, present: Collection[bytes]) -> None:
         """Add the evidence of the last signature, but what is held already and certificates that are `present` in it.
 
-        EN 319 142-1 clause 6.3 wants all certificates in the file, and each once (requirements r and s).
-
         A validator takes a signature for LT only when a store written after it holds something that the one before did
         not. A signature under known statuses may bring nothing: then the shortest of what the store lacks is written,
         or else the shortest statement of a status once more.
@@ -63,18 +61,10 @@ class Store:
         where it is and its octets are not known to be held: at worst they are written twice.
         """
         known = self._known(revision.file)
-        given = list(zip(KINDS, (evidence.certificates, evidence.ocsps, evidence.crls), strict=True))
-        fresh = [
-            (kind, octets)
-            for kind, items in given
-            for octets in items
-            if octets not in present and (not known or kind + hashlib.sha256(octets).digest() not in known)
-        ]
+        fresh = _lacking(known, evidence.beside(present))
         if not fresh:
-            all_ = [(kind, octets) for kind, items in given for octets in items]
-            lacking = [one for one in all_ if one[0] + hashlib.sha256(one[1]).digest() not in known]
-            statuses = [one for one in all_ if one[0] != KINDS[0]]
-            fresh.append(min(lacking or statuses, key=lambda one: len(one[1])))
+            statuses = Evidence(ocsps=evidence.ocsps, crls=evidence.crls)
+            fresh.append(min(_lacking(known, evidence) or _lacking(set(), statuses), key=lambda one: len(one[1])))
         for kind, octets in fresh:
             stream = b"<< /Length %d >>\nstream\n%b\nendstream" % (len(octets), octets)
             self.held[kind].append(revision.add(stream))
@@ -97,3 +87,14 @@ class Store:
                 except Declined:
                     continue
         return known
+
+
+def _lacking(known: set[bytes], evidence: Evidence) -> list[tuple[bytes, bytes]]:
+    """Of the evidence, each with its kind, what is not known."""
+    given = zip(KINDS, (evidence.certificates, evidence.ocsps, evidence.crls), strict=True)
+    return [
+        (kind, octets)
+        for kind, items in given
+        for octets in items
+        if not known or kind + hashlib.sha256(octets).digest() not in known
+    ]
