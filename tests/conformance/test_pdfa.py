@@ -87,15 +87,17 @@ async def test_verapdf_finds_what_is_wrong(tmp_path):
     assert (found["plain"].claims, found["plain"].conforms) == (None, False)
 
 
-@pytest.mark.parametrize("kind", ["2u", "3a", "3b", "4", "contract"])
+@pytest.mark.parametrize("kind", ["1a", "1b", "2u", "3a", "3b", "4", "contract"])
 async def test_signatures_leave_a_document_what_it_claims(tmp_path, kind):
     """ISO 19005-3 clause 6.4.3 and the rest: unsigned, signed once and three times, certified, stamped or not."""
     base = contract() if kind == "contract" else made(kind)
+    # PDF/A-1 is kept by the fast writer alone (docs/divergences.md).
+    writers = (FastWriter,) if kind.startswith("1") else (FastWriter, PyhankoWriter)
     files = {"unsigned": base}
     async with desk(tmp_path) as at:
         parties = [await at.party(algorithm) for algorithm in ALGORITHMS]
         checks = [await at.status.check(party.chain) for party in parties]
-        for writer in (FastWriter, PyhankoWriter):
+        for writer in writers:
             for certify in (None, Certify.FORMS):
                 pdf = base
                 for index, (party, check, slot) in enumerate(zip(parties, checks, SLOTS, strict=True)):

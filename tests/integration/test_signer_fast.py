@@ -15,6 +15,7 @@ import pikepdf
 import pypdfium2
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
+from fontTools.ttLib import TTFont
 from hypothesis import given
 from hypothesis import strategies as st
 from pyhanko.pdf_utils.reader import PdfFileReader
@@ -241,6 +242,46 @@ async def test_a_signature_that_needs_nothing_new_brings_the_shortest_there_is(t
     assert certificates == sorted(certificates, key=len)
     assert sorted(certificates) == sorted({*check.path, *token.path})
     assert last == another == shortest
+
+
+@pytest.mark.parametrize(
+    ("claim", "first"),
+    [
+        ("<pdfaid:part>1</pdfaid:part>", True),
+        ("<pdfaid:part>\n 1 </pdfaid:part>", True),
+        ("<rdf:Description pdfaid:part='1' pdfaid:conformance='B'/>", True),
+        ('<rdf:Description pdfaid:part = "1"/>', True),
+        ("<pdfaid:part>2</pdfaid:part>", False),
+        ("<pdfaid:part>10</pdfaid:part>", False),
+        ("<pdfaid:rev>1</pdfaid:rev>", False),
+        ("", False),
+    ],
+)
+@pytest.mark.parametrize("length", ["{0}", "6 0 R"])
+async def test_a_pdf_a_1_gets_what_later_parts_do_not_want(tmp_path, claim, first, length):
+    """ISO 19005-1 clauses 6.9, 6.3.5: an appearance for each field, also one that nobody sees, and a CIDSet."""
+    text = f"<x:xmpmeta>{claim}</x:xmpmeta>"
+    metadata = f"<< /Type /Metadata /Subtype /XML /Length {length.format(len(text))} >>\nstream\n{text}\nendstream"
+    base = pdfs.assemble([{}], catalog_extra="/Metadata 5 0 R", more={5: metadata, 6: str(len(text))})
+    async with desk(tmp_path) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        check = await at.status.check(party.chain)
+        for index, stamped in enumerate((True, False)):
+            ordered = order(
+                base, check.path, party.credential, party.algorithm, slot=f"s{index}", index=index, stamped=stamped
+            )
+            base = (await FastWriter(at.keys, at.authority, at.status).sign(base, ordered, check.evidence)).pdf
+        assert await passes_at_pyhanko(base, at.world.root.der) == 2
+    with pikepdf.open(io.BytesIO(base)) as document:
+        stamp, *unseen = document.Root.AcroForm.Fields
+        assert len(unseen) == 3
+        assert [list(one.get("/AP", {}).keys()) for one in unseen] == [["/N"] if first else []] * 3
+        font = stamp.AP.N.Resources.Font.F.DescendantFonts[0].FontDescriptor
+        assert ("/CIDSet" in font) == first
+        if first:
+            glyphs = TTFont(io.BytesIO(font.FontFile2.read_bytes()))["maxp"].numGlyphs
+            bits = "".join(f"{octet:08b}" for octet in font.CIDSet.read_bytes())
+            assert bits == ("1" * glyphs).ljust(-(-glyphs // 8) * 8, "0")
 
 
 @pytest.mark.parametrize("writer", [FastWriter, PyhankoWriter])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import count
 
 from services.signer.adapters.fast.pages import Leaf, permission
@@ -123,6 +124,29 @@ def may_be_signed(catalog: Catalog, *, certify: bool) -> None:
         parameters = file.dictionary(said.get(b"/TransformParams")) if said is not None else None
         if permission(parameters.get(b"/P") if parameters is not None else None) == 1:
             raise Declined("certified without changes")
+
+
+_PDFA_1 = re.compile(rb"pdfaid:part(?:[\t\n\r ]*=[\t\n\r ]*[\"']|>)[\t\n\r ]*1[\t\n\r ]*[\"'<]")
+
+
+def claims_pdfa_1(catalog: Catalog) -> bool:
+    """Whether the metadata claim PDF/A-1 (ISO 19005-1 clause 6.7.11).
+
+    It asks of each field an appearance and of each subset of a font a CIDSet (clauses 6.9, 6.3.5), which later parts
+    and PDF 2.0 do not want. Its metadata have no filter (clause 6.7.2).
+    """
+    ref = reference(catalog.content.get(b"/Metadata"))
+    try:
+        return ref is not None and _PDFA_1.search(catalog.file.unfiltered(ref)) is not None
+    except Declined:
+        return False
+
+
+def no_appearance(revision: Revision, catalog: Catalog) -> Ref | None:
+    """What a field shows that nobody sees: an empty form XObject where there has to be one."""
+    if not claims_pdfa_1(catalog):
+        return None
+    return revision.add(b"<< /Type /XObject /Subtype /Form /BBox [0 0 0 0] /Length 0 >>\nstream\n\nendstream")
 
 
 def widget(name: str, value: Ref, page: Leaf, rect: tuple[float, ...], appearance: Ref | None) -> bytes:

@@ -27,6 +27,7 @@ LOOKING = 8_000_000
 UNPACKED = 64_000_000
 FEW = 8
 """Rows of a predicted cross-reference stream that are each added up from the top; for more it is undone whole."""
+LONGEST_METADATA = 200_000
 MOST_REMEMBERED = 256
 """Dictionaries that are not read twice; a file may have thousands of pages."""
 
@@ -408,6 +409,18 @@ class File:
             return []
         self._effort.look(len(found))
         return items(found)
+
+    def unfiltered(self, wanted: Ref) -> bytes:
+        """The text of a stream without a filter, with its dictionary, wherever its length is told; empty if it is long.
+
+        Raises:
+            Declined: it is not where the cross-reference says.
+        """
+        data, begins = self.at(wanted)
+        end = data.find(b"endstream", begins, begins + LONGEST_METADATA)
+        found = data[begins:end] if end > 0 else b""
+        self._effort.look(len(found))
+        return found
 
     def stream(self, wanted: Ref) -> bytes:
         """A stream's decoded octets; only Flate is known.

@@ -32,16 +32,18 @@ class Font:
     """A subset: each character's glyph, and the objects that embed it, each waiting for the number of the next."""
 
     glyphs: dict[str, bytes]
+    identifiers: bytes
     program: bytes
     unicode: bytes
     descriptor: bytes
     descendant: bytes
     whole: bytes
 
-    def embed(self, revision: Revision) -> Ref:
-        """Add the font; its reference."""
+    def embed(self, revision: Revision, *, listed: bool) -> Ref:
+        """Add the font; its reference. `listed` says which glyphs are in it (CIDSet, ISO 32000-1 table 124)."""
         program = revision.add(self.program)
-        descriptor = revision.add(self.descriptor % bytes(program))
+        more = b" /CIDSet %b" % bytes(revision.add(self.identifiers)) if listed else b""
+        descriptor = revision.add(self.descriptor % (bytes(program), more))
         descendant = revision.add(self.descendant % bytes(descriptor))
         return revision.add(self.whole % (bytes(descendant), bytes(revision.add(self.unicode))))
 
@@ -51,8 +53,12 @@ class Font:
         return b"<%b> Tj" % b"".join([glyphs[character] for character in line])
 
 
-def draw(revision: Revision, order: SigningOrder, width: float, height: float, matrix: tuple[int, ...]) -> Ref:
+def draw(
+    revision: Revision, order: SigningOrder, width: float, height: float, matrix: tuple[int, ...], *, listed: bool
+) -> Ref:
     """Add the stamp as a form XObject of `width` x `height` units; `matrix` turns it on rotated pages.
+
+    `listed` embeds its font as PDF/A-1 wants it.
 
     Raises:
         Declined: the name is in letters that have to be shaped, or that the font does not have.
@@ -69,7 +75,7 @@ def draw(revision: Revision, order: SigningOrder, width: float, height: float, m
             width,
             height,
             b" ".join(b"%d" % one for one in matrix),
-            bytes(font.embed(revision)),
+            bytes(font.embed(revision, listed=listed)),
             GREY,
             len(content),
             content,
@@ -111,6 +117,7 @@ def font_for(characters: frozenset[str]) -> Font:
     name = b"%b+NotoSans-Regular" % _tag(out.getvalue())
     return Font(
         glyphs={character: b"%04X" % glyph for character, glyph in glyphs.items()},
+        identifiers=_stream(_set_bits(cut["maxp"].numGlyphs)),
         program=_stream(out.getvalue(), b" /Length1 %d" % len(out.getvalue())),
         unicode=_stream(_to_unicode(glyphs)),
         descriptor=_descriptor(cut, name, per_em),
@@ -135,8 +142,13 @@ def _descriptor(font: Any, name: bytes, per_em: float) -> bytes:
             box,
             *heights[:2],
         )
-        + b" /CapHeight %d /StemV 80 /FontFile2 %%b >>" % heights[2]
+        + b" /CapHeight %d /StemV 80 /FontFile2 %%b%%b >>" % heights[2]
     )
+
+
+def _set_bits(count: int) -> bytes:
+    """So many bits, from the highest of the first octet on."""
+    return (((1 << count) - 1) << -count % 8).to_bytes((count + 7) // 8)
 
 
 def _to_unicode(glyphs: dict[str, int]) -> bytes:

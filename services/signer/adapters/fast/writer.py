@@ -21,8 +21,10 @@ from services.signer.adapters.fast.form import (
     NOWHERE,
     Catalog,
     Form,
+    claims_pdfa_1,
     flag_signatures,
     may_be_signed,
+    no_appearance,
     place_field,
     references,
     widget,
@@ -339,7 +341,7 @@ def _prepare(data: Octets, base: Passed, order: SigningOrder, room: int) -> tupl
         if form.fields and order.certify is not None:
             _only_the_first_certifies(file, form)
         leaf, rect = _place(file, catalog, order)
-        appearance = _stamp(revision, leaf, rect, order)
+        appearance = _stamp(revision, catalog, leaf, rect, order)
         field = revision.add(widget(order.field, value, leaf, rect, appearance))
         place_field(revision, catalog, form, leaf, order.field, field)
     if order.certify is not None:
@@ -385,7 +387,7 @@ def _fill_field(
         leaf = next((leaf for leaf in leaves(file, catalog.content, backwards=True) if leaf.ref == named), None)
         if leaf is None:
             raise Declined("a field that does not say on which page it is")
-        shown = _stamp(revision, leaf, (rect[0], rect[1], rect[2], rect[3]), order)
+        shown = _stamp(revision, catalog, leaf, (rect[0], rect[1], rect[2], rect[3]), order)
         if shown is not None:
             entries[b"/AP"] = b"<< /N %b >>" % bytes(shown)
             field = field.without(b"/AS")
@@ -435,16 +437,19 @@ def _place(file: File, catalog: Catalog, order: SigningOrder) -> tuple[Leaf, tup
     return here, here.page(file).place(box)
 
 
-def _stamp(revision: Revision, leaf: Leaf, rect: tuple[float, float, float, float], order: SigningOrder) -> Ref | None:
+def _stamp(
+    revision: Revision, catalog: Catalog, leaf: Leaf, rect: tuple[float, float, float, float], order: SigningOrder
+) -> Ref | None:
     if rect == NOWHERE:
-        return None
+        return no_appearance(revision, catalog)
     from services.signer.adapters.fast import stamp  # fonts are read only where something is drawn
 
     wide, high = abs(rect[2] - rect[0]), abs(rect[3] - rect[1])
     page = leaf.page(revision.file)
     if page.rotation in (90, 270):
         wide, high = high, wide
-    return stamp.draw(revision, order, wide * page.unit, high * page.unit, page.matrix)
+    listed = claims_pdfa_1(catalog)
+    return stamp.draw(revision, order, wide * page.unit, high * page.unit, page.matrix, listed=listed)
 
 
 def _add_store(draft: Draft, evidence: Evidence, present: Collection[bytes]) -> None:
@@ -461,7 +466,7 @@ def _prepare_timestamp(draft: Draft, room: int) -> Hole:
     value = revision.reserve()
     leaf = last_page(draft.file, catalog.content)
     name = form.unused("timestamp")
-    field = revision.add(widget(name, value, leaf, NOWHERE, None))
+    field = revision.add(widget(name, value, leaf, NOWHERE, no_appearance(revision, catalog)))
     place_field(revision, catalog, form, leaf, name, field)
     catalog.write(revision)
     before = b"<< /Type /DocTimeStamp /Filter /Adobe.PPKLite /SubFilter /ETSI.RFC3161"
