@@ -102,7 +102,7 @@ def order_of(folder: Path) -> Order:
             if b"%PDF-" not in source.read(HEADER) or path.stat().st_size > LARGEST:
                 others.append(path.relative_to(folder).as_posix())
             source.seek(0)
-            digests.append(Digest("sha256:" + hashlib.file_digest(source, "sha256").hexdigest()))
+            digests.append(Digest.from_raw(hashlib.file_digest(source, "sha256").digest()))
         names.append(path.relative_to(folder).as_posix())
     if others:
         raise ValueError(

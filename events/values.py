@@ -59,9 +59,14 @@ class Digest(Name):
 
     @classmethod
     def from_raw(cls, raw: bytes) -> Self:
-        """The digest that these 32 octets are."""
+        """The digest that these 32 octets are.
+
+        Raises:
+            ValueError: not 32 octets.
+        """
         if len(raw) != 32:
             raise ValueError(f"{cls.__name__}: found {len(raw)} octets instead of the 32 of SHA-256")
+        # It is of the form as it is made: to read it back would cost as much again.
         return str.__new__(cls, "sha256:" + raw.hex())
 
     @property

@@ -309,7 +309,7 @@ class Phone(CSCAuthorizationManager):
     bound: CertificateBound
 
     async def authorize_signature(self, hash_b64s: list[str]) -> CSCAuthorizationInfo:
-        digests = [Digest("sha256:" + base64.b64decode(text).hex()) for text in hash_b64s]
+        digests = [Digest.from_raw(base64.b64decode(text)) for text in hash_b64s]
         request = self.format_csc_auth_request(hash_b64s=hash_b64s, otp=self.caller.activation(self.bound, digests))
         found = await self.caller.post("credentials/authorize", request, version="v1")
         return self.parse_csc_auth_response(found)

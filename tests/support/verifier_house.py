@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import uuid
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -36,7 +35,7 @@ class House:
             "slot": Slot(slot),
             "identity": IdentityId("b" * 52),
             "credential": CredentialId(str(party.credential)),
-            "certificate": Digest("sha256:" + hashlib.sha256(party.chain[0]).hexdigest()),
+            "certificate": Digest.of(party.chain[0]),
             "base": await blobs.keep(base),
             "shown": await blobs.keep(base),
             "signed": await blobs.keep(signed),
