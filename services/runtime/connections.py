@@ -28,7 +28,7 @@ HEAD_MOST = 16 * 1024
 
 Origin = tuple[str, str, int]
 Fields = tuple[tuple[str, str], ...]
-"""A request's header fields."""
+"""A request's header fields, names and values; hashable, so that the head of one that is sent again is made once."""
 
 
 class Answer(NamedTuple):

@@ -295,7 +295,7 @@ async def test_the_store_brings_the_certificates_that_the_signature_lacks(tmp_pa
         path = (await at.authority.timestamp(Digest.of(base))).path
 
         class Authority:
-            """Whose tokens are taken for such as bring no certificate where that is asked for."""
+            """The world's; where its tokens are not to carry certificates, the writer is told that they do not."""
 
             def room(self, *, steady):
                 return at.authority.room(steady=steady)

@@ -129,6 +129,7 @@ def verify_by_identifier(
     Raises:
         InvalidSignature: it does not match.
         UnsupportedAlgorithm: not an algorithm we accept.
+        ValueError: an identifier that is not DER.
     """
     scheme, chosen = _scheme(identifier, digest)
     if scheme == "rsa" and chosen is not None and isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048:

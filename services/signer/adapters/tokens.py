@@ -41,7 +41,10 @@ Piece = tuple[int, int]
 
 @dataclass(frozen=True)
 class _Signer:
-    """Who signs tokens: what was checked about the certificate holds from `since` to `until`."""
+    """Who signs tokens: what was checked about the certificate holds from `since` to `until`.
+
+    `carried` are the certificates of the path that stand in the token, `identifiers` how it may name the leaf.
+    """
 
     key: CertificatePublicKeyTypes
     path: tuple[bytes, ...]
@@ -353,6 +356,7 @@ def _check_purpose(leaf: x509.Certificate) -> None:
 
 
 def bad(code: str, found: str, expected: str) -> Unavailable:
+    """The fault of an authority whose answer is not relied on."""
     return Unavailable(
         code, found=found, expected=expected, remedy="nothing was released; it is tried again, or use another authority"
     )

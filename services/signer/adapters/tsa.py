@@ -1,4 +1,4 @@
-"""RFC 3161 client that fails closed: a token comes out only after everything about it was checked."""
+"""RFC 3161 clients that fail closed, of one authority or several in order: only a token that was checked comes out."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def dictionary_at(data: Octets, at: int) -> tuple[Dictionary, int]:
         raise Declined("a dictionary that does not end")
     place = closed.end()
     text = data[start:place]
-    # Not `in`: it takes octets for a number first, and an exception to see that they are none.
+    # Not `in`: it tries octets as a number first, and raises and drops an exception within each time.
     if len(spans) != count or (text.find(b"#") >= 0 and any(key.find(b"#") >= 0 for key in spans)):
         raise Declined("a dictionary with a key twice, or an escaped key")
     return Dictionary(text, spans), place
