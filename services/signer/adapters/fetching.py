@@ -71,4 +71,4 @@ async def fetch_if_changed(
 
 
 def _unavailable(code: str, found: str, expected: str) -> Unavailable:
-    return Unavailable(code, found=found, expected=expected, remedy="nothing was signed; it is tried again")
+    return Unavailable(code, found=found, expected=expected, remedy="nothing was released; it is tried again")
