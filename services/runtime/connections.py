@@ -25,6 +25,8 @@ IDLE_LONGEST = 30.0
 ORIGINS_MOST = 64
 HEAD_MOST = 16 * 1024
 """Octets of an answer's status line and fields."""
+AROUND_MOST = 8
+"""Octets that may come for each that the body may have: one in a chunk of its own takes 6 (RFC 9112 clause 7.1)."""
 
 Origin = tuple[str, str, int]
 Fields = tuple[tuple[str, str], ...]
@@ -249,10 +251,13 @@ class _Connection(asyncio.Protocol):
             self._fail(reading, ValueError("an answer that is not HTTP/1.1"))
         if not reading.in_body and reading.octets > HEAD_MOST:
             self._fail(reading, ValueError("an answer with too many fields"))
+        elif reading.octets > HEAD_MOST + AROUND_MOST * reading.limit:
+            self._fail(reading, ValueError("an answer with too much around its body"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._reading is not None:
-            self._reading.fields.append((name, value))
+        reading = self._reading
+        if reading is not None and not reading.in_body:  # else a trailer, which is not merged (RFC 9110 clause 6.5.1)
+            reading.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         reading = self._reading

@@ -285,3 +285,43 @@ async def test_tls_needs_a_certificate_for_the_name(
         with pytest.raises(ssl.SSLCertVerificationError):
             await trusting.post(url.replace("localhost", "127.0.0.1"), b"x", (), limit=10, timeout=5)
         trusting.close()
+
+
+async def test_names_of_an_answers_fields_are_in_lower_case_whichever_way_it_came() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: x/Y\r\nETAG: Z\r\nContent-Length: 2\r\n\r\nok"
+    async with (
+        serving(saying(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + answer)) as place,
+        Outbound(allowed=[f"127.0.0.1:{place.port}"]) as outbound,
+    ):
+        url = f"http://127.0.0.1:{place.port}/"
+        said = {"content-type": "x/Y", "etag": "Z", "content-length": "2"}
+        assert (await outbound.post(url, b"x", (), limit=10, timeout=5)).headers == said
+        assert (await outbound.call("POST", url, body=b"x")).headers == said
+
+
+async def test_fields_behind_a_body_say_nothing(connections: Connections) -> None:
+    """RFC 9110 clause 6.5.1: a trailer field is not merged into the header unless its definition allows it."""
+    answer = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"2\r\nok\r\n0\r\nContent-Type: c/d\r\n\r\n"
+    )
+    async with serving(saying(answer)) as place:
+        url = f"http://127.0.0.1:{place.port}/"
+        found = await connections.post(url, b"x", (), limit=10, timeout=5)
+        assert (found.headers["content-type"], found.body) == ("a/b", b"ok")
+        connections.close()
+
+
+@pytest.mark.parametrize("piece", [b"A: b\r\n", b"A"], ids=["many", "long"])
+async def test_fields_behind_a_body_have_an_end(connections: Connections, piece: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"
+    async with serving(saying(head + piece * 2 * HEAD_MOST)) as place:
+        with pytest.raises(ValueError, match="around its body"):
+            await post(connections, place, limit=10)
+
+
+async def test_a_body_may_come_in_the_smallest_chunks(connections: Connections) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with serving(saying(head + b"1\r\na\r\n" * 50_000 + b"0\r\n\r\n")) as place:
+        assert await post(connections, place, limit=50_000) == b"a" * 50_000
+        connections.close()
