@@ -464,6 +464,18 @@ def test_a_comment_is_never_read_as_anything_else(text, read):
     assert ({key: found.get(key) for key in found.spans}, end) == (read, len(text))
 
 
+@pytest.mark.parametrize("text", [b"<< /A 1 /B 2 /A 1 >>", b"<< /A 1 /#41 2 >>", b"<< /A#20B 1 >>"])
+def test_a_key_twice_or_in_another_spelling_is_declined(text):
+    """ISO 32000-2 clauses 7.3.5, 7.3.7: `#41` is `A`, and no two entries may have the same key; readers differ."""
+    with pytest.raises(Declined, match="a key twice, or an escaped key"):
+        Dictionary.parse(text)
+
+
+def test_what_stands_in_values_is_no_key():
+    read = Dictionary.parse(b"<< /A /A#20B /B (#) /C << /A 1 /D#20E 2 >> >>")
+    assert [read.get(key) for key in (b"/A", b"/B", b"/C")] == [b"/A#20B", b"(#)", b"<< /A 1 /D#20E 2 >>"]
+
+
 @pytest.mark.parametrize("text", [b"<< /A 1 /B >>", b"<< /AB>>", b"<< /A 1 % >>"])
 def test_a_key_without_a_value_is_no_shorter_key(text):
     with pytest.raises(Declined):
