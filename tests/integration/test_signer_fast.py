@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import sys
 import zlib
 from contextlib import suppress
@@ -343,6 +344,53 @@ async def test_a_store_that_brings_nothing_for_the_signature_before_it_is_not_re
     self_check(timed, level=BaselineLevel.T, **said)
     with pytest.raises(Refused, match="no validation data for this signature"):
         self_check(timed + again, level=BaselineLevel.LT, **said)
+
+
+async def test_the_self_check_sees_what_was_changed_after_it_was_written(tmp_path):
+    """EN 319 142-1 clauses 5.4.3, 6.3: ranges over all but /Contents, the file's digest, the timestamps that came."""
+    base, tokens = pdfs.minimal(), {}
+    async with desk(tmp_path) as at:
+        party = await at.party(SigningAlgorithm.P256)
+        check = await at.status.check(party.chain)
+
+        class Authority:
+            """The world's; what it gave is kept."""
+
+            room = at.authority.room
+
+            async def timestamp(self, digest):
+                token = await at.authority.timestamp(digest)
+                tokens[digest.raw] = token.der
+                return token
+
+        ordered = order(base, check.path, party.credential, party.algorithm)
+        pdf = (await FastWriter(at.keys, Authority(), at.status).sign(base, ordered, check.evidence)).pdf
+    said = {"field": "buyer", "certificate": party.chain[0], "algorithm": party.algorithm}
+
+    def judge(found, level=LTA, known=tokens):
+        self_check(found, Passed(base), level=level, tokens=known, **said)
+
+    def changed(at):
+        return pdf[:at] + bytes([pdf[at] ^ 1]) + pdf[at + 1 :]
+
+    judge(pdf)
+    both = list(re.finditer(rb"/ByteRange \[0 (\d+) (\d+) \d+\]", pdf))
+    assert len(both) == 2
+    for ranges in both:
+        for number in (1, 2):
+            with pytest.raises(Refused, match="leave out /Contents alone"):
+                judge(changed(ranges.end(number) - 1))
+    with pytest.raises(Refused, match="a message digest that is not the file's"):
+        judge(changed(pdf.index(b"/M (D:") + 6))
+    with pytest.raises(Refused, match="another signature timestamp"):
+        judge(pdf, known={})
+    with pytest.raises(Refused, match="another document timestamp"):
+        judge(pdf, known=dict(list(tokens.items())[:1]))
+    with pytest.raises(Refused, match="another document timestamp"):
+        judge(changed(pdf.rindex(b"\nendstream") - 1))
+    for found, level in ((pdf, BaselineLevel.T), (pdf + b"\n", LTA)):
+        with pytest.raises(Refused, match="octets after the last signed range"):
+            judge(found, level)
 
 
 @pytest.mark.parametrize("writer", [FastWriter, PyhankoWriter])
