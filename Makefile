@@ -9,7 +9,8 @@ BUS ?= local
 N ?= 100000
 SEED ?= 1
 SIGNING := tests/unit/signer tests/integration/test_signer_fast.py tests/integration/test_signer_writer.py \
-    tests/integration/test_signer_memory.py tests/integration/test_signer_repeats.py tests/integration/test_batches.py \
+    tests/integration/test_signer_lab.py tests/integration/test_signer_memory.py tests/integration/test_signer_repeats.py \
+    tests/integration/test_batches.py \
     tests/conformance/test_both_forms.py tests/conformance/test_both_writers.py tests/conformance/test_clause_6_3.py \
     tests/conformance/test_three_signers.py
 .DEFAULT_GOAL := help
