@@ -395,9 +395,10 @@ class Evidence:
         )
 
     def beside(self, present: Collection[bytes]) -> Evidence:
-        """What a store has to bring where these certificates stand in the signature already.
+        """What a store has to bring where these certificates stand beside the signature or in the token itself.
 
-        EN 319 142-1 clause 6.3 wants all certificates there, and each once (requirements r and s).
+        EN 319 142-1 clause 6.3 wants all certificates there, and each once (requirements r and s). What stands beside
+        one signature is not counted for another's path: some validators look for it there and in the store alone.
         """
         return Evidence(tuple([one for one in self.certificates if one not in present]), self.ocsps, self.crls)
 
@@ -501,6 +502,12 @@ class Token:
     time: datetime
     path: tuple[bytes, ...]
     carried: tuple[bytes, ...] = ()
+
+    def complete(self, evidence: Evidence, needed: Evidence) -> bool:
+        """Whether its path's material is in a file with this evidence, `needed` being what its store holds of it."""
+        return all(
+            one in evidence.certificates and (one in self.carried or one in needed.certificates) for one in self.path
+        )
 
 
 # --- the order to the PDF writer -----------------------------------------------------------------------------------

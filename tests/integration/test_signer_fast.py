@@ -49,6 +49,7 @@ from services.signer.adapters.fast.syntax import (
 from services.signer.adapters.fast.writer import FastWriter
 from services.signer.adapters.pades_writer import BoundedWriter
 from services.signer.adapters.pyhanko_writer import PyhankoWriter
+from services.signer.adapters.tsa import Rfc3161Authority
 from services.signer.model import Certify, Passed, SigningAlgorithm, WrittenBy
 from services.verifier.engine import examine
 from services.verifier.model import Integrity
@@ -312,7 +313,33 @@ async def test_the_store_brings_the_certificates_that_the_signature_lacks(tmp_pa
         held = [one.read_bytes() for one in document.Root.DSS.get("/Certs", [])]
     assert path[0] not in check.path
     known = [one for one in held if one in (*check.path, *path)]  # pyHanko adds those of OCSP responders
-    assert known == ([] if carries else [path[0]])
+    assert known == ([] if carries else list(path))
+
+
+@pytest.mark.parametrize("writer", [FastWriter, PyhankoWriter])
+@pytest.mark.parametrize("first", ["alone", "whole"])
+async def test_an_issuer_that_stands_elsewhere_in_the_file_only_is_in_the_store(tmp_path, writer, first):
+    """Its certificate in the signature, or in its first timestamp, is none that every validator finds for a later one.
+
+    RFC 3161 clause 2.4.1: a token has to bring the authority's own certificate, and no other.
+    """
+    base = pdfs.minimal()
+    async with desk(tmp_path) as at:
+        world, clock = at.world, SystemClock()
+        world.renew_tsa(issuer=world.issuing)
+        alone, whole = (world.tsa.der,), (world.tsa.der, world.issuing.der, world.root.der)
+        world.tsa_carries = [alone] if first == "alone" else [whole, alone]
+        anchors, pool = [world.root.certificate], [world.issuing.certificate]
+        authority = Rfc3161Authority(at.outbound, f"{world.base}/tsa", anchors, clock, pool=pool)
+        party = await at.party(SigningAlgorithm.P256)
+        check = await at.status.check(party.chain)
+        ordered = order(base, check.path, party.credential, party.algorithm)
+        pdf = (await writer(at.keys, authority, at.status).sign(base, ordered, check.evidence)).pdf
+        assert await passes_at_pyhanko(pdf, world.root.der) == 1
+    with pikepdf.open(io.BytesIO(pdf)) as document:
+        held = [one.read_bytes() for one in document.Root.DSS.Certs]
+    assert world.issuing.der in held
+    assert len(held) == len(set(held))
 
 
 async def test_a_store_that_brings_nothing_for_the_signature_before_it_is_not_released(tmp_path):

@@ -79,6 +79,8 @@ class World:
     revoked: dict[int, x509.ReasonFlags] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     tsa_offset: timedelta = timedelta(0)
+    tsa_carries: list[tuple[bytes, ...]] = field(default_factory=list)
+    """Certificates of the next tokens, the last one's of all after it; the authority's own and the root by default."""
     clock: Clock = field(default_factory=SystemClock)
     crl_filling: int = 0
 
@@ -197,11 +199,11 @@ class World:
             for k, common, issuer in ((key(), "OCSP cấp phát", self.issuing), (key(), "OCSP gốc", self.root))
         )
 
-    def renew_tsa(self, key: Any = None) -> None:
-        """Give the authority a new certificate."""
-        k = key or self.tsa.key
+    def renew_tsa(self, key: Any = None, issuer: Ca | None = None) -> None:
+        """Give the authority a new certificate, by the root or by the issuer."""
+        k, by = key or self.tsa.key, issuer or self.root
         purpose = [ExtendedKeyUsageOID.TIME_STAMPING]
-        self.tsa = Ca(self.issue(k.public_key(), name("TSA thử nghiệm"), self.root, eku=purpose, critical_eku=True), k)
+        self.tsa = Ca(self.issue(k.public_key(), name("TSA thử nghiệm"), by, eku=purpose, critical_eku=True), k)
 
     def subscriber(
         self, spki: bytes, common: str, organisation: str | None = None, **options: Any
@@ -399,6 +401,9 @@ class World:
         certificates = [leaf, asn1_x509.Certificate.load(self.root.der)]
         if mode == "no-certificate":
             certificates = certificates[1:]
+        if self.tsa_carries:
+            carried = self.tsa_carries.pop(0) if len(self.tsa_carries) > 1 else self.tsa_carries[0]
+            certificates = [asn1_x509.Certificate.load(item) for item in carried]
         token = cms.ContentInfo(
             {
                 "content_type": "signed_data",

@@ -152,18 +152,20 @@ class PyhankoWriter:
         self, signed: bytes, contents: bytes, order: SigningOrder, first: Token, evidence: Evidence
     ) -> bytes:
         """Add the DSS in a revision of its own and, at B-LTA, a document timestamp over it."""
-        present = {*order.chain, *first.carried}
-        evidence += await self._status.evidence(first.path)
+        material = await self._status.evidence(first.path)
+        needed = evidence.beside(order.chain) + material.beside(first.carried)
+        evidence += material
         for _ in range(CLOSING_TRIES):
-            output: bytes = await _off_loop(self._threads, _add_dss, signed, contents, evidence.beside(present))
+            output: bytes = await _off_loop(self._threads, _add_dss, signed, contents, needed)
             if order.level is not BaselineLevel.LTA:
                 return output
             opened = await _off_loop(self._threads, _prepare_timestamp, output, 2 * self._authority.room(steady=False))
             token = await self._authority.timestamp(Digest.from_raw(opened.prepared.document_digest))
             # An authority may sign its next token with another certificate: then its material has to be in, too.
-            more = evidence + await self._status.evidence(token.path)
-            if set(token.path) - set(evidence.certificates):
-                evidence = more
+            material = await self._status.evidence(token.path)
+            if not token.complete(evidence, needed):
+                evidence += material
+                needed += material
                 continue
             try:
                 closing: bytes = await _off_loop(self._threads, opened.fill, token.der)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
 
 from services.signer.adapters.fast.form import Catalog
 from services.signer.adapters.fast.reader import File
@@ -50,8 +49,8 @@ class Store:
                 found.held[kind] = [one for one in refs if one is not None]
         return found
 
-    def add(self, revision: Revision, catalog: Catalog, evidence: Evidence, present: Collection[bytes]) -> None:
-        """Add the evidence of the last signature, but what is held already and certificates that are `present` in it.
+    def add(self, revision: Revision, catalog: Catalog, needed: Evidence, evidence: Evidence) -> None:
+        """Add what is `needed` of the `evidence` of the last signature, but what is held already.
 
         A validator takes a signature for LT only when a store written after it holds something that the one before did
         not. A signature under known statuses may bring nothing: then the shortest of what the store lacks is written,
@@ -61,7 +60,7 @@ class Store:
         where it is and its octets are not known to be held: at worst they are written twice.
         """
         known = self._known(revision.file)
-        fresh = _lacking(known, evidence.beside(present))
+        fresh = _lacking(known, needed)
         if not fresh:
             statuses = Evidence(ocsps=evidence.ocsps, crls=evidence.crls)
             fresh.append(min(_lacking(known, evidence) or _lacking(set(), statuses), key=lambda one: len(one[1])))

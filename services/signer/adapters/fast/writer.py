@@ -7,7 +7,7 @@ import hashlib
 import mmap
 import os
 from binascii import hexlify
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC
 from pathlib import Path
@@ -267,10 +267,11 @@ class FastWriter:
     async def _prolong(self, draft: Draft, order: SigningOrder, first: Token, evidence: Evidence) -> None:
         """Add the store in a revision of its own and, at B-LTA, a document timestamp over it."""
         closed = order.level is BaselineLevel.LTA
-        present = {*order.chain, *first.carried}
-        evidence += await self._status.evidence(first.path)
+        material = await self._status.evidence(first.path)
+        needed = evidence.beside(order.chain) + material.beside(first.carried)
+        evidence += material
         try:
-            _add_store(draft, evidence, present)
+            _add_store(draft, needed, evidence)
             for _ in range(CLOSING_TRIES if closed else 0):
                 before = _Before(draft)
                 hole = _prepare_timestamp(draft, self._authority.room(steady=False))
@@ -278,7 +279,7 @@ class FastWriter:
                 token = await self._authority.timestamp(Digest.from_raw(stamped))
                 draft.tokens[stamped] = token.der
                 material = await self._status.evidence(token.path)
-                complete = all(one in evidence.certificates for one in token.path)
+                complete = token.complete(evidence, needed)
                 if complete:
                     try:
                         hole.fill(token.der)
@@ -289,7 +290,8 @@ class FastWriter:
                 before.restore(draft)
                 if not complete:
                     evidence += material
-                    _add_store(draft, evidence, present)
+                    needed += material
+                    _add_store(draft, needed, evidence)
             if closed:
                 raise no_end()
         except Declined as fault:
@@ -452,9 +454,9 @@ def _stamp(
     return stamp.draw(revision, order, wide * page.unit, high * page.unit, page.matrix, listed=listed)
 
 
-def _add_store(draft: Draft, evidence: Evidence, present: Collection[bytes]) -> None:
+def _add_store(draft: Draft, needed: Evidence, evidence: Evidence) -> None:
     revision, catalog = draft.revision(), draft.catalog
-    Store.of(catalog).add(revision, catalog, evidence, present)
+    Store.of(catalog).add(revision, catalog, needed, evidence)
     catalog.write(revision)
     draft.write(revision)
     draft.close()
