@@ -35,6 +35,8 @@ UNDERSTOOD = {
     ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
 }
 LONGEST_PATH = 6
+LONGEST_IDENTIFIER = 128
+"""Octets of an AlgorithmIdentifier; RSASSA-PSS with all its parameters takes 67 (RFC 4055 clause 3.1)."""
 
 
 class Distrust(Refused):
@@ -131,6 +133,8 @@ def verify_by_identifier(
         UnsupportedAlgorithm: not an algorithm we accept.
         ValueError: an identifier that is not DER.
     """
+    if len(identifier) > LONGEST_IDENTIFIER:  # from outside, before any trust: it is not to be kept
+        raise UnsupportedAlgorithm(f"an identifier of {len(identifier)} octets")
     scheme, chosen = _scheme(identifier, digest)
     if scheme == "rsa" and chosen is not None and isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048:
         key.verify(signature, data, _PKCS1, chosen)

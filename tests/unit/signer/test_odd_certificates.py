@@ -8,6 +8,7 @@ import pytest
 from asn1crypto import crl as asn1_crl
 from asn1crypto import ocsp as asn1_ocsp
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
@@ -16,7 +17,7 @@ from events.errors import Refused
 from events.values import Digest
 from services.runtime.outbound import Outbound
 from services.signer.adapters.answers import Checks, Unusable, judge_crl, judge_ocsp
-from services.signer.adapters.chains import load_anchors
+from services.signer.adapters.chains import load_anchors, verify_by_identifier
 from services.signer.adapters.der import OCTETS, SEQUENCE, tlv
 from services.signer.adapters.fast.cms import signatory
 from services.signer.adapters.status import OnlineStatus
@@ -157,3 +158,13 @@ def test_a_crl_that_cannot_be_read_to_the_end_says_nothing(change):
 def test_a_signatory_without_a_certificate_that_can_be_read_is_none(kind):
     with pytest.raises(Refused, match="certificate-malformed"):
         signatory(ODD[kind](LEAF.der))
+
+
+def test_an_identifier_of_an_algorithm_is_not_kept_where_it_is_long():
+    """RFC 5758 clause 3.2: ECDSA's has no parameters; whoever answers for a CRL could have us remember megabytes."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = bytes.fromhex("06082a8648ce3d040302")
+    signature = key.sign(b"said", ec.ECDSA(hashes.SHA256()))
+    verify_by_identifier(key.public_key(), signature, b"said", tlv(SEQUENCE, name), "")
+    with pytest.raises(UnsupportedAlgorithm, match="an identifier of 215 octets"):
+        verify_by_identifier(key.public_key(), signature, b"said", tlv(SEQUENCE, name, tlv(OCTETS, bytes(199))), "")
