@@ -101,7 +101,8 @@ class Outbound:
                         break
                     if len(found) > limit:
                         raise _unavailable(target, f"an answer of more than {limit} bytes")
-                named = {name.lower(): value for name, value in reply.headers.items()}
+                # Of a field that is said twice the first counts.
+                named = {name.lower(): value for name, value in reversed(tuple(reply.headers.items()))}
                 return Answer(reply.status, named, bytes(found))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
             raise _unavailable(target, f"no usable answer ({type(fault).__name__})") from fault

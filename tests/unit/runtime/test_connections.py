@@ -242,6 +242,18 @@ async def test_an_inner_address_is_refused_unless_it_is_allowed() -> None:
             assert (await outbound.post(url, b"x", (), limit=10, timeout=5)).body == b"ok"
 
 
+async def test_of_a_field_that_is_said_twice_the_first_counts() -> None:
+    """RFC 9110 clause 5.3: a sender must not; who mends it has to mend it one way."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nETag: "one"\r\netag: "two"\r\n\r\nok')
+
+    async with serving(talk) as place, Outbound(allowed=[f"127.0.0.1:{place.port}"]) as outbound:
+        answer = await outbound.call("GET", f"http://127.0.0.1:{place.port}/")
+        assert answer.headers["etag"] == '"one"'
+
+
 @pytest.mark.parametrize("url", ["http://[odd", "http://odd:99999/", "http://odd:port/"])
 async def test_an_address_that_cannot_be_read_is_not_there(url: str) -> None:
     """It may stand in a certificate, where anything can."""
