@@ -503,11 +503,10 @@ class Token:
     path: tuple[bytes, ...]
     carried: tuple[bytes, ...] = ()
 
-    def complete(self, evidence: Evidence, needed: Evidence) -> bool:
-        """Whether its path's material is in a file with this evidence, `needed` being what its store holds of it."""
-        return all(
-            one in evidence.certificates and (one in self.carried or one in needed.certificates) for one in self.path
-        )
+    @property
+    def needs(self) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        """What the material depends on that a file has to hold for it: equal for tokens that are served alike."""
+        return self.path, self.carried
 
 
 # --- the order to the PDF writer -----------------------------------------------------------------------------------

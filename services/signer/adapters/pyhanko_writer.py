@@ -154,7 +154,7 @@ class PyhankoWriter:
         """Add the DSS in a revision of its own and, at B-LTA, a document timestamp over it."""
         material = await self._status.evidence(first.path)
         needed = evidence.beside(order.chain) + material.beside(first.carried)
-        evidence += material
+        served = [first.needs]
         for _ in range(CLOSING_TRIES):
             output: bytes = await _off_loop(self._threads, _add_dss, signed, contents, needed)
             if order.level is not BaselineLevel.LTA:
@@ -163,9 +163,9 @@ class PyhankoWriter:
             token = await self._authority.timestamp(Digest.from_raw(opened.prepared.document_digest))
             # An authority may sign its next token with another certificate: then its material has to be in, too.
             material = await self._status.evidence(token.path)
-            if not token.complete(evidence, needed):
-                evidence += material
+            if token.needs not in served:
                 needed += material
+                served.append(token.needs)
                 continue
             try:
                 closing: bytes = await _off_loop(self._threads, opened.fill, token.der)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from services.signer.adapters.fast.form import Catalog
 from services.signer.adapters.fast.reader import File
@@ -49,8 +50,8 @@ class Store:
                 found.held[kind] = [one for one in refs if one is not None]
         return found
 
-    def add(self, revision: Revision, catalog: Catalog, needed: Evidence, evidence: Evidence) -> None:
-        """Add what is `needed` of the `evidence` of the last signature, but what is held already.
+    def add(self, revision: Revision, catalog: Catalog, needed: Evidence, given: Sequence[Evidence]) -> None:
+        """Add what is `needed` of the evidence `given` for the last signature, but what is held already.
 
         A validator takes a signature for LT only when a store written after it holds something that the one before did
         not. A signature under known statuses may bring nothing: then the shortest of what the store lacks is written,
@@ -62,8 +63,9 @@ class Store:
         known = self._known(revision.file)
         fresh = _lacking(known, needed)
         if not fresh:
-            statuses = Evidence(ocsps=evidence.ocsps, crls=evidence.crls)
-            fresh.append(min(_lacking(known, evidence) or _lacking(set(), statuses), key=lambda one: len(one[1])))
+            spare = [one for evidence in given for one in _lacking(known, evidence)]
+            spare = spare or [one for one in _lacking(set(), needed) if one[0] != KINDS[0]]
+            fresh.append(min(spare, key=lambda one: len(one[1])))
         for kind, octets in fresh:
             stream = b"<< /Length %d >>\nstream\n%b\nendstream" % (len(octets), octets)
             self.held[kind].append(revision.add(stream))

@@ -7,7 +7,7 @@ import hashlib
 import mmap
 import os
 from binascii import hexlify
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from datetime import UTC
 from pathlib import Path
@@ -269,9 +269,9 @@ class FastWriter:
         closed = order.level is BaselineLevel.LTA
         material = await self._status.evidence(first.path)
         needed = evidence.beside(order.chain) + material.beside(first.carried)
-        evidence += material
+        given, served = [evidence, material], [first.needs]
         try:
-            _add_store(draft, needed, evidence)
+            _add_store(draft, needed, given)
             for _ in range(CLOSING_TRIES if closed else 0):
                 before = _Before(draft)
                 hole = _prepare_timestamp(draft, self._authority.room(steady=False))
@@ -279,7 +279,7 @@ class FastWriter:
                 token = await self._authority.timestamp(Digest.from_raw(stamped))
                 draft.tokens[stamped] = token.der
                 material = await self._status.evidence(token.path)
-                complete = token.complete(evidence, needed)
+                complete = token.needs in served
                 if complete:
                     try:
                         hole.fill(token.der)
@@ -289,9 +289,10 @@ class FastWriter:
                 # An authority may sign its next token with another certificate: then its material has to be in, too.
                 before.restore(draft)
                 if not complete:
-                    evidence += material
                     needed += material
-                    _add_store(draft, needed, evidence)
+                    given.append(material)
+                    served.append(token.needs)
+                    _add_store(draft, needed, given)
             if closed:
                 raise no_end()
         except Declined as fault:
@@ -454,9 +455,9 @@ def _stamp(
     return stamp.draw(revision, order, wide * page.unit, high * page.unit, page.matrix, listed=listed)
 
 
-def _add_store(draft: Draft, needed: Evidence, evidence: Evidence) -> None:
+def _add_store(draft: Draft, needed: Evidence, given: Sequence[Evidence]) -> None:
     revision, catalog = draft.revision(), draft.catalog
-    Store.of(catalog).add(revision, catalog, needed, evidence)
+    Store.of(catalog).add(revision, catalog, needed, given)
     catalog.write(revision)
     draft.write(revision)
     draft.close()
