@@ -37,7 +37,16 @@ from events.values import BaselineLevel, Digest
 from services.signer.adapters import documents, inspection, pyhanko_stamp, stamps
 from services.signer.adapters.geometry import Page
 from services.signer.adapters.pages import look, pages_of
-from services.signer.adapters.release import CLOSING_TRIES, LASTING, TIMED, TooLarge, may_begin, no_end, no_room
+from services.signer.adapters.release import (
+    CLOSING_TRIES,
+    LASTING,
+    TIMED,
+    TooLarge,
+    may_begin,
+    no_end,
+    no_room,
+    to_store,
+)
 from services.signer.model import (
     Box,
     Evidence,
@@ -153,7 +162,7 @@ class PyhankoWriter:
     ) -> bytes:
         """Add the DSS in a revision of its own and, at B-LTA, a document timestamp over it."""
         material = await self._status.evidence(first.path)
-        needed = evidence.beside(order.chain) + material.beside(first.carried)
+        needed = to_store(order, evidence, first, material)
         served = [first.needs]
         for _ in range(CLOSING_TRIES):
             output: bytes = await _off_loop(self._threads, _add_dss, signed, contents, needed)

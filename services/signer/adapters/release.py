@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from events.errors import Refused, Unavailable
 from events.values import BaselineLevel
-from services.signer.model import Evidence, SigningOrder
+from services.signer.model import Evidence, SigningOrder, Token
 
 TIMED = (BaselineLevel.T, BaselineLevel.LT, BaselineLevel.LTA)
 LASTING = (BaselineLevel.LT, BaselineLevel.LTA)
@@ -39,6 +39,14 @@ def may_begin(base: bytes, order: SigningOrder, evidence: Evidence) -> None:
             expected="an OCSP response or a CRL to embed (PAdES-BASELINE-LT)",
             remedy="nothing was signed; it is tried again",
         )
+
+
+def to_store(order: SigningOrder, evidence: Evidence, token: Token, material: Evidence) -> Evidence:
+    """What the store of a signature with this timestamp has to bring: the rest stands beside the one or in the other.
+
+    `evidence` is of the signer's path, `material` of the authority's (EN 319 142-1 clause 6.3, r and s).
+    """
+    return evidence.beside(order.chain) + material.beside(token.carried)
 
 
 def no_room() -> Unavailable:

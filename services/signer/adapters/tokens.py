@@ -17,14 +17,11 @@ from events.values import Digest
 from services.runtime.certificates import extensions_of, from_der
 from services.signer.adapters import chains, der
 from services.signer.adapters.answers import put
+from services.signer.adapters.fast import cms
 from services.signer.model import Token
 
-_SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
 _TST_INFO = bytes.fromhex("060b2a864886f70d0109100104")
-_CONTENT_TYPE = bytes.fromhex("06092a864886f70d010903")
-_MESSAGE_DIGEST = bytes.fromhex("06092a864886f70d010904")
 _SIGNING_CERTIFICATE = bytes.fromhex("060b2a864886f70d010910020c")
-_SIGNING_CERTIFICATE_V2 = bytes.fromhex("060b2a864886f70d010910022f")
 _SHA256 = bytes.fromhex("0609608648016503040201")
 _DIGESTS = {
     bytes.fromhex("06052b0e03021a"): "sha1",
@@ -32,7 +29,7 @@ _DIGESTS = {
     bytes.fromhex("0609608648016503040202"): "sha384",
     bytes.fromhex("0609608648016503040203"): "sha512",
 }
-_HASHES = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
+_HASHES = {name: getattr(hashlib, name) for name in chains.HASHES}
 _KNOWN_MOST = 64
 
 Piece = tuple[int, int]
@@ -193,7 +190,7 @@ def _read(body: bytes) -> _Layout:
     if len(token) != 1 or token[0][0] != der.SEQUENCE:
         raise ValueError("no token")
     kind, wrapped = der.within(body, token[0][2], token[0][3])
-    if body[kind[1] : kind[3]] != _SIGNED_DATA or wrapped[0] != 0xA0:
+    if body[kind[1] : kind[3]] != cms.SIGNED_DATA or wrapped[0] != 0xA0:
         raise bad("timestamp-malformed", "content that is no SignedData", "a signed token")
     signed = _only(body, wrapped, der.SEQUENCE)
     fields = der.within(body, signed[2], signed[3])
@@ -281,20 +278,11 @@ def _attributes(body: bytes, attributes: der.Span) -> tuple[der.Span, list[der.S
     """What signed attributes say: the message digest, values that mean nothing here, how and by which digest the
     signer's certificate is named (RFC 5035, RFC 5816).
     """
-    found: dict[bytes, der.Span] = {}
-    for one in der.within(body, attributes[2], attributes[3]):
-        kind, values = der.within(body, one[2], one[3])
-        name = body[kind[1] : kind[3]]
-        if name in found:
-            raise ValueError("an attribute twice")
-        value = der.within(body, values[2], values[3])
-        if len(value) != 1:
-            raise ValueError("an attribute of several values")
-        found[name] = value[0]
-    kind, message = found.pop(_CONTENT_TYPE), found.pop(_MESSAGE_DIGEST)
+    found = cms.attributes(body, attributes)
+    kind, message = found.pop(cms.CONTENT_TYPE), found.pop(cms.MESSAGE_DIGEST)
     if body[kind[1] : kind[3]] != _TST_INFO or message[0] != der.OCTETS:
         raise bad("timestamp-malformed", "a content-type attribute that is not TSTInfo", "id-ct-TSTInfo")
-    older, newer = found.pop(_SIGNING_CERTIFICATE, None), found.pop(_SIGNING_CERTIFICATE_V2, None)
+    older, newer = found.pop(_SIGNING_CERTIFICATE, None), found.pop(cms.SIGNING_CERTIFICATE_V2, None)
     method, named = "sha256", b""
     if newer is not None:
         method, named = _ess(body[newer[1] : newer[3]], "sha256")

@@ -202,15 +202,7 @@ def _signed_data(der: bytes) -> list[Span]:
 
 def _attributes(der: bytes, holder: Span) -> dict[bytes, bytes]:
     """Each attribute's type (DER) and its one value (DER)."""
-    found = {}
-    for one in within(der, holder[2], holder[3]):
-        kind, values = within(der, one[2], one[3])
-        (value,) = within(der, values[2], values[3])
-        mark = der[kind[1] : kind[3]]
-        if mark in found:
-            raise ValueError("an attribute twice")
-        found[mark] = der[value[1] : value[3]]
-    return found
+    return {kind: der[value[1] : value[3]] for kind, value in cms.attributes(der, holder).items()}
 
 
 def _named(attribute: bytes) -> bytes:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 
 from events.errors import Refused
 from services.runtime.certificates import from_der, key_of
-from services.signer.adapters.der import NULL, OCTETS, OID, SEQUENCE, SET, integer, span, tlv, within
+from services.signer.adapters.der import NULL, OCTETS, OID, SEQUENCE, SET, Span, integer, span, tlv, within
 from services.signer.model import SigningAlgorithm
 
 CONTEXT_0, CONTEXT_1, CONTEXT_2 = 0xA0, 0xA1, 0xA2
@@ -44,6 +44,23 @@ _PSS = tlv(
         tlv(CONTEXT_2, integer(32)),
     ),
 )
+
+
+def attributes(der: bytes, holder: Span) -> dict[bytes, Span]:
+    """The one value of each attribute in a SET of them, by the attribute's type (DER).
+
+    Raises:
+        ValueError: a type twice, an attribute of several values, or not DER.
+    """
+    found: dict[bytes, Span] = {}
+    for one in within(der, holder[2], holder[3]):
+        kind, values = within(der, one[2], one[3])
+        (value,) = within(der, values[2], values[3])
+        mark = der[kind[1] : kind[3]]
+        if mark in found:
+            raise ValueError("an attribute twice")
+        found[mark] = value
+    return found
 
 
 def algorithm_identifier(algorithm: SigningAlgorithm) -> bytes:

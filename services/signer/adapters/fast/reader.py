@@ -546,13 +546,8 @@ def _xref_stream(data: Octets, trailer: Dictionary, end: int, size: int, effort:
 
 
 def _once(runs: list[tuple[int, int, int]]) -> None:
-    beyond = 0
-    for first, count, _ in runs:
-        if first < beyond:  # not in order, or twice
-            if overlap([(first, count) for first, count, _ in runs]):
-                raise Declined("a cross-reference section that speaks of an object twice")
-            return
-        beyond = first + count
+    if len(runs) > 1 and overlap([(first, count) for first, count, _ in runs]):
+        raise Declined("a cross-reference section that speaks of an object twice")
 
 
 def _parameters(said: Dictionary) -> Dictionary | None:

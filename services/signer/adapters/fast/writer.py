@@ -43,6 +43,7 @@ from services.signer.adapters.release import (
     no_end,
     no_room,
     not_ours,
+    to_store,
 )
 from services.signer.model import (
     Box,
@@ -268,7 +269,7 @@ class FastWriter:
         """Add the store in a revision of its own and, at B-LTA, a document timestamp over it."""
         closed = order.level is BaselineLevel.LTA
         material = await self._status.evidence(first.path)
-        needed = evidence.beside(order.chain) + material.beside(first.carried)
+        needed = to_store(order, evidence, first, material)
         given, served = [evidence, material], [first.needs]
         try:
             _add_store(draft, needed, given)
